@@ -1,0 +1,392 @@
+"""Every setting of the servers, in one table: flags, else ``TRACEQUILL_*``, else
+``tracequill.yaml``, else Phoenix's own variable, else the default.
+
+``import tracequill`` does not load this module: it needs the ``collector`` extra.
+``docs/settings.md`` is tested against the table.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from tracequill.errors import UsageError
+
+ENV_PREFIX = "TRACEQUILL_"
+UPSTREAM_PREFIX = "TRACEQUILL_UPSTREAM_"
+# Variables with our prefix that are not settings of the servers.
+_OTHER_VARIABLES = frozenset(
+    {
+        "TRACEQUILL_API_KEY",
+        "TRACEQUILL_CONFIG",
+        "TRACEQUILL_CORPUS",
+        "TRACEQUILL_ENDPOINT",
+        "TRACEQUILL_PROJECT_NAME",
+    }
+)
+
+
+class SettingsError(UsageError):
+    """A setting is wrong; the message says which, its value, and what to do."""
+
+
+class RouteSettings(BaseModel):
+    """One entry of ``routes:``: where a path prefix of the proxy leads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    upstream: str
+    """Base URL; ``{region}`` stands for the second path segment of the request."""
+    vendor: str | None = None
+    """Whose wire format it speaks: openai, bedrock, anthropic, ... Default: the route's name."""
+
+
+def _check_url(value: str) -> str:
+    if not re.match(r"https?://[^/\s]+", value):
+        raise ValueError("must be a URL that begins with http:// or https://")
+    return value.rstrip("/")
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+HttpUrl = Annotated[str, AfterValidator(_check_url)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """What an operator can set. Each field is one row of ``docs/settings.md``.
+
+    A field ``queue_keep_hours`` is ``TRACEQUILL_QUEUE_KEEP_HOURS`` in the environment and
+    ``queue: {keep_hours: …}`` or ``queue_keep_hours: …`` in ``tracequill.yaml``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="The address every server listens on.")
+    insecure: bool = Field(
+        False,
+        description="Allow a `host` beyond loopback although nobody is asked to sign in.",
+    )
+    phoenix_port: Port = Field(6006, description="Phoenix: pages and API.")
+    otlp_grpc_port: Port = Field(4317, description="Collector: OTLP/gRPC.")
+    otlp_http_port: Port = Field(4318, description="Collector: OTLP/HTTP.")
+    proxy_port: Port = Field(4319, description="Proxy: LLM calls.")
+    data_dir: Path = Field(
+        Path(".tracequill"),
+        description="Queues, dead letters and the embedded Postgres. Created with mode 0700.",
+    )
+    database_url: str | None = Field(
+        None,
+        description="A Postgres of yours, `postgresql://user:password@host:port/database`. "
+        "Unset: `tracequill up` runs the embedded one.",
+    )
+    database_schema: str | None = Field(
+        None, description="The Postgres schema of Phoenix's tables. Unset: `public`."
+    )
+    postgres_user: str | None = Field(
+        None,
+        description="The operating system user that runs the embedded Postgres when "
+        "`tracequill up` runs as root. Unset: `postgres` where it exists, else `nobody`.",
+    )
+    collector_url: HttpUrl | None = Field(
+        None,
+        description="Where the recorder and Phoenix send spans. "
+        "Unset: `http://<host>:<otlp_http_port>`.",
+    )
+    phoenix_url: HttpUrl | None = Field(
+        None,
+        description="Where commands find Phoenix. Unset: `http://<host>:<phoenix_port>`.",
+    )
+    phoenix_api_key: str | None = Field(
+        None,
+        repr=False,
+        description="The Phoenix API key that commands use when Phoenix asks for one.",
+    )
+    request_max_bytes: Annotated[int, Field(ge=1024)] = Field(
+        64 * 1024 * 1024,
+        description="The largest OTLP request accepted, in bytes, after decompression.",
+    )
+    queue_max_bytes: Annotated[int, Field(ge=1024 * 1024)] = Field(
+        8 * 1024**3,
+        description="The byte cap of each queue; past it senders get a retryable answer.",
+    )
+    queue_keep_hours: Annotated[float, Field(ge=0)] = Field(
+        24.0, description="How long what was exported stays in the queue, for `replay`."
+    )
+    proxy_body_max_bytes: Annotated[int, Field(ge=1024)] = Field(
+        32 * 1024 * 1024,
+        description="How much of a body the proxy records, in bytes; all of it is forwarded.",
+    )
+    proxy_on_queue_full: Literal["forward", "refuse"] = Field(
+        "forward",
+        description="What the proxy does with a call that it cannot record: `forward` it and "
+        "count it, or `refuse` it with 503.",
+    )
+    proxy_project_name: str = Field(
+        "default", description="The project of recorded calls that name none."
+    )
+    routes: dict[str, RouteSettings] = Field(
+        default_factory=dict,
+        description="More routes of the proxy, by name: `{upstream: URL, vendor: NAME}`.",
+    )
+    mock_latency_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
+        0.0, description="Mock upstream: time before the first byte of an answer."
+    )
+    mock_chunk_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
+        0.0, description="Mock upstream: time between two chunks of a stream."
+    )
+    mock_error_share: Share = Field(
+        0.0, description="Mock upstream: the share of calls, 0 to 1, answered with an error."
+    )
+    mock_requests_per_second: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="Mock upstream: past this rate calls get 429. 0: no limit."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The least level that is logged."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Log lines for a person, or one JSON object each."
+    )
+
+    upstreams: dict[str, str] = Field(
+        default_factory=dict,
+        description="The upstream of a route, replaced, for all regions: "
+        "`TRACEQUILL_UPSTREAM_<ROUTE>`, hyphens as underscores.",
+    )
+
+    # --- what follows from the fields ---------------------------------------------------
+
+    @property
+    def collector_base_url(self) -> str:
+        """Base URL of the collector's OTLP/HTTP receiver."""
+        return self.collector_url or f"http://{_url_host(self.host)}:{self.otlp_http_port}"
+
+    @property
+    def phoenix_base_url(self) -> str:
+        """Base URL of the running Phoenix, for commands."""
+        return self.phoenix_url or f"http://{_url_host(self.host)}:{self.phoenix_port}"
+
+    @property
+    def collector_queue_dir(self) -> Path:
+        """The queue between receiver and exporter."""
+        return self.data_dir / "collector" / "queue"
+
+    @property
+    def proxy_queue_dir(self) -> Path:
+        """The queue between proxy and recorder."""
+        return self.data_dir / "proxy" / "queue"
+
+    @property
+    def dead_letters_dir(self) -> Path:
+        """What could not be interpreted, kept whole."""
+        return self.data_dir / "dead_letters"
+
+    @property
+    def postgres_dir(self) -> Path:
+        """The data directory of the embedded Postgres."""
+        return self.data_dir / "postgres"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether ``host`` can be reached from this machine only."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    @property
+    def authentication(self) -> bool:
+        """Whether Phoenix asks who you are (``PHOENIX_ENABLE_AUTH``)."""
+        return os.environ.get("PHOENIX_ENABLE_AUTH", "").strip().lower() in ("1", "true")
+
+    def to_environment(self) -> dict[str, str]:
+        """Give the ``TRACEQUILL_*`` variables that make a child process read these settings."""
+        environment: dict[str, str] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if value is None or name in ("routes", "upstreams"):
+                continue
+            text = str(value.absolute()) if isinstance(value, Path) else str(value)
+            environment[ENV_PREFIX + name.upper()] = text
+        for route, url in self.upstreams.items():
+            environment[UPSTREAM_PREFIX + route.upper().replace("-", "_")] = url
+        if config := os.environ.get("TRACEQUILL_CONFIG"):
+            environment["TRACEQUILL_CONFIG"] = str(Path(config).absolute())
+        return environment
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Read all sources and give the settings; a flag that is None was not given.
+
+    Raises SettingsError for an unknown key, a bad value, a file that is not YAML, and an
+    address beyond loopback that nobody guards.
+    """
+    values: dict[str, Any] = {}
+    values.update(_from_phoenix())
+    values.update(_from_file())
+    values.update(_from_environment())
+    values.update({key: value for key, value in flags.items() if value is not None})
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from None
+    _check_address(settings)
+    return settings
+
+
+def _check_address(settings: Settings) -> None:
+    if settings.is_loopback:
+        return
+    if settings.authentication:
+        raise SettingsError(
+            f"host is {settings.host!r}, but receivers and proxy do not check Phoenix's keys yet, "
+            "so with authentication on everything listens on loopback only. Set host to 127.0.0.1 "
+            "and put a reverse proxy in front of Phoenix's port."
+        )
+    if not settings.insecure:
+        raise SettingsError(
+            f"host is {settings.host!r}, which other machines can reach, and nobody is asked to "
+            "sign in. Set host to 127.0.0.1, or give --insecure if the network is yours alone."
+        )
+
+
+def _from_file() -> dict[str, Any]:
+    named = os.environ.get("TRACEQUILL_CONFIG")
+    path = Path(named or "tracequill.yaml")
+    if not path.exists():
+        if named:
+            raise SettingsError(
+                f"TRACEQUILL_CONFIG names {named!r}, which does not exist. "
+                "Create it or unset the variable."
+            )
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not UTF-8 text"
+        raise SettingsError(f"{path}{where} is not valid YAML: {problem}. Correct it.") from None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(
+            f"{path} must hold settings as `name: value`, not a {type(content).__name__}."
+        )
+    return _flatten(content, path)
+
+
+def _flatten(content: dict[Any, Any], path: Path, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if name in Settings.model_fields:
+            flat[name] = value
+        elif isinstance(value, dict) and any(
+            field.startswith(f"{name}_") for field in Settings.model_fields
+        ):
+            flat.update(_flatten(value, path, f"{name}_"))
+        else:
+            raise SettingsError(f"{path}: unknown key {_dotted(name)!r}.{suggestion(name)}")
+    return flat
+
+
+def _dotted(name: str) -> str:
+    for group in ("queue", "proxy", "mock"):
+        if name.startswith(f"{group}_"):
+            return f"{group}.{name[len(group) + 1 :]}"
+    return name
+
+
+def suggestion(name: str, known: list[str] | None = None) -> str:
+    """Give `` Did you mean …?`` for the nearest known word, else a pointer to the list."""
+    near = difflib.get_close_matches(name, known or list(Settings.model_fields), n=1)
+    return f" Did you mean {_dotted(near[0])!r}?" if near else " See docs/settings.md for all keys."
+
+
+def _from_environment() -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    upstreams: dict[str, str] = {}
+    for variable, value in os.environ.items():
+        if variable.startswith(UPSTREAM_PREFIX):
+            upstreams[variable[len(UPSTREAM_PREFIX) :].lower().replace("_", "-")] = value
+        elif variable.startswith(ENV_PREFIX) and variable not in _OTHER_VARIABLES:
+            name = variable[len(ENV_PREFIX) :].lower()
+            if name not in Settings.model_fields or name in ("routes", "upstreams"):
+                known = [ENV_PREFIX + field.upper() for field in Settings.model_fields]
+                raise SettingsError(
+                    f"unknown variable {variable}.{suggestion(variable, known)}"
+                )
+            if value:
+                values[name] = value
+    if upstreams:
+        values["upstreams"] = upstreams
+    return values
+
+
+def _from_phoenix() -> dict[str, Any]:
+    """Phoenix's own variables, which apply where ours are silent."""
+    read = {
+        "host": "PHOENIX_HOST",
+        "phoenix_port": "PHOENIX_PORT",
+        "otlp_grpc_port": "PHOENIX_GRPC_PORT",
+        "database_schema": "PHOENIX_SQL_DATABASE_SCHEMA",
+    }
+    values: dict[str, Any] = {
+        name: os.environ[variable].strip()
+        for name, variable in read.items()
+        if os.environ.get(variable, "").strip()
+    }
+    if url := _phoenix_database_url():
+        values["database_url"] = url
+    return values
+
+
+def _phoenix_database_url() -> str | None:
+    """Read Phoenix's database variables as Phoenix does: the URL, else the parts."""
+    if url := os.environ.get("PHOENIX_SQL_DATABASE_URL", "").strip():
+        if not url.startswith("postgresql"):
+            raise SettingsError(
+                f"PHOENIX_SQL_DATABASE_URL begins with {urlsplit(url).scheme!r}; "
+                "Tracequill needs Postgres: postgresql://user:password@host:port/database."
+            )
+        return url
+    host = os.environ.get("PHOENIX_POSTGRES_HOST", "").strip()
+    if not host:
+        return None
+    user = os.environ.get("PHOENIX_POSTGRES_USER", "").strip()
+    password = os.environ.get("PHOENIX_POSTGRES_PASSWORD", "").strip()
+    if not user or not password:
+        missing = "PHOENIX_POSTGRES_PASSWORD" if user else "PHOENIX_POSTGRES_USER"
+        raise SettingsError(f"PHOENIX_POSTGRES_HOST is {host!r}, but {missing} is not set.")
+    port = os.environ.get("PHOENIX_POSTGRES_PORT", "").strip()
+    if not port and (match := re.fullmatch(r"(.+):(\d+)", host)):
+        host, port = match.groups()
+    database = os.environ.get("PHOENIX_POSTGRES_DB", "").strip()
+    return (
+        f"postgresql://{quote(user, safe='')}:{quote(password, safe='')}@{host}"
+        + (f":{port}" if port else "")
+        + (f"/{database}" if database else "")
+    )
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    top = str(first["loc"][0]) if first["loc"] else ""
+    secret = top in ("phoenix_api_key", "database_url")
+    shown = "" if secret else f" is {first['input']!r}, which is wrong"
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    variable = f"{ENV_PREFIX}{top.upper()}"
+    return f"{_dotted(name)}{shown}: {reason}. Set it by flag, {variable} or tracequill.yaml."
+
+
+def _url_host(host: str) -> str:
+    if host in ("0.0.0.0", "::", ""):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
