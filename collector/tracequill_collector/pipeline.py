@@ -18,7 +18,7 @@ class RecordKind(enum.IntEnum):
     OTLP_TRACES = 1
     """An ``ExportTraceServiceRequest`` as it came, still in its content encoding."""
     EXCHANGE = 2
-    """One LLM call that crossed the proxy: request and response (see ``proxy/exchange.py``)."""
+    """One LLM call that crossed the proxy: request and response (see ``exchange.py``)."""
 
 
 @dataclass(frozen=True, slots=True)

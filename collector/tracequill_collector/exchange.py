@@ -1,0 +1,121 @@
+"""An exchange: one LLM call as it crossed the proxy, and its form in a queue record.
+
+The proxy writes it, the recorder reads it; this module knows neither. No input or output.
+
+Payload of a record of kind EXCHANGE, all integers little-endian::
+
+    version u8 (1) · header length u32 · header (JSON) · request body · response body
+
+The lengths of the bodies stand in the header.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import asdict, dataclass, field, fields
+from typing import Literal
+
+import orjson
+
+from tracequill_collector.errors import PermanentError
+
+_VERSION = 1
+_PREFIX = struct.Struct("<BI")
+
+Headers = tuple[tuple[str, str], ...]
+"""Names and values in the order they crossed, repeated ones repeated, secrets already removed."""
+
+End = Literal["complete", "client_disconnected", "upstream_cut", "upstream_unreachable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Request and response of one call, with the ids that its span will have."""
+
+    route: str
+    """The route's name, ``openai`` or ``bedrock``; a region is not part of it."""
+    vendor: str
+    """Whose wire format it is: openai, bedrock, anthropic, ..."""
+    region: str
+    """The region of a regional route, else empty."""
+    method: str
+    path: str
+    """The raw path at the upstream, without route and region, with the query, keys removed."""
+    trace_id: str
+    """32 lower-case hex digits, fixed when forwarding, so that replays are idempotent."""
+    span_id: str
+    """16 lower-case hex digits."""
+    parent_span_id: str
+    """From ``traceparent``; empty when the call came without one."""
+    traced: bool
+    """The application's own instrumentor writes the LLM span (``x-tracequill-traced``)."""
+    start_unix_ns: int
+    first_byte_unix_ns: int
+    """When the first byte of the response body came; 0 when none did."""
+    end_unix_ns: int
+    end: End
+    error: str
+    """What failed, in one sentence without secrets; empty when nothing did."""
+    status: int
+    """The upstream's HTTP status; 0 when there was none."""
+    chunk_count: int
+    request_headers: Headers
+    response_headers: Headers
+    request_body_bytes: int
+    """How many bytes crossed; more than ``len(request_body)`` when the record was cut."""
+    response_body_bytes: int
+    session_id: str = ""
+    user_id: str = ""
+    project_name: str = ""
+    tags: tuple[str, ...] = ()
+    metadata: str = ""
+    """JSON object as text, as the client sent it; empty when it sent none."""
+    request_body: bytes = field(default=b"", repr=False)
+    response_body: bytes = field(default=b"", repr=False)
+
+    @property
+    def request_cut(self) -> bool:
+        """Whether the recorded request body is only the beginning of what crossed."""
+        return self.request_body_bytes > len(self.request_body)
+
+    @property
+    def response_cut(self) -> bool:
+        """Whether the recorded response body is only the beginning of what crossed."""
+        return self.response_body_bytes > len(self.response_body)
+
+    def to_bytes(self) -> bytes:
+        """Encode for a queue record."""
+        header = asdict(self)
+        del header["request_body"], header["response_body"]
+        header["request_length"] = len(self.request_body)
+        header["response_length"] = len(self.response_body)
+        encoded = orjson.dumps(header)
+        prefix = _PREFIX.pack(_VERSION, len(encoded))
+        return b"".join((prefix, encoded, self.request_body, self.response_body))
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Exchange:
+        """Decode; a PermanentError says what is wrong with the payload."""
+        try:
+            version, header_length = _PREFIX.unpack_from(payload)
+            if version != _VERSION:
+                raise PermanentError(
+                    f"exchange has version {version}; this Tracequill reads {_VERSION}. Upgrade it."
+                )
+            start = _PREFIX.size + header_length
+            header = orjson.loads(payload[_PREFIX.size : start])
+            middle = start + header.pop("request_length")
+            end = middle + header.pop("response_length")
+            if end != len(payload):
+                raise PermanentError(f"exchange is {len(payload)} bytes long, its header says {end}.")
+            for name in ("request_headers", "response_headers"):
+                header[name] = tuple((key, value) for key, value in header[name])
+            header["tags"] = tuple(header["tags"])
+            known = {item.name for item in fields(cls)}
+            return cls(
+                **{name: value for name, value in header.items() if name in known},
+                request_body=payload[start:middle],
+                response_body=payload[middle:end],
+            )
+        except (struct.error, orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise PermanentError(f"exchange cannot be decoded: {error}.") from error
