@@ -107,7 +107,9 @@ class Exchange:
             middle = start + header.pop("request_length")
             end = middle + header.pop("response_length")
             if end != len(payload):
-                raise PermanentError(f"exchange is {len(payload)} bytes long, its header says {end}.")
+                raise PermanentError(
+                    f"exchange is {len(payload)} bytes long, its header says {end}."
+                )
             for name in ("request_headers", "response_headers"):
                 header[name] = tuple((key, value) for key, value in header[name])
             header["tags"] = tuple(header["tags"])

@@ -319,9 +319,7 @@ def _from_environment() -> dict[str, Any]:
             name = variable[len(ENV_PREFIX) :].lower()
             if name not in Settings.model_fields or name in ("routes", "upstreams"):
                 known = [ENV_PREFIX + field.upper() for field in Settings.model_fields]
-                raise SettingsError(
-                    f"unknown variable {variable}.{suggestion(variable, known)}"
-                )
+                raise SettingsError(f"unknown variable {variable}.{suggestion(variable, known)}")
             if value:
                 values[name] = value
     if upstreams:

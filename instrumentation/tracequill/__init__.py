@@ -1,0 +1,1 @@
+"""Trace LLM applications with OpenTelemetry."""
