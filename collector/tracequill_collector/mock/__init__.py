@@ -1,0 +1,9 @@
+"""The mock upstream: it stands for OpenAI and Bedrock and speaks their protocols to the byte.
+
+A request comes in as method, raw path, headers and body; status, headers and chunks go out.
+It opens no socket and reads no setting; the proxy calls it, or ``server.py`` puts it on a port.
+"""
+
+from tracequill_collector.mock.upstream import MockResponse, MockUpstream
+
+__all__ = ["MockResponse", "MockUpstream"]
