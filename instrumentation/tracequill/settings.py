@@ -28,6 +28,7 @@ _OTHER_VARIABLES = frozenset(
         "TRACEQUILL_CONFIG",
         "TRACEQUILL_CORPUS",
         "TRACEQUILL_ENDPOINT",
+        "TRACEQUILL_PARENT_PID",
         "TRACEQUILL_PROJECT_NAME",
     }
 )
