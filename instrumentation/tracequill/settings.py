@@ -12,7 +12,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -55,8 +55,22 @@ def _check_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _check_postgres_url(value: str) -> str:
+    """Give the plain form, whatever driver the scheme names."""
+    scheme, separator, rest = value.partition("://")
+    if not separator or scheme.split("+")[0] not in ("postgresql", "postgres"):
+        raise ValueError(
+            f"begins with {scheme.split(':')[0]!r}, but Tracequill needs Postgres: "
+            "postgresql://user:password@host:port/database"
+        )
+    if not re.match(r"[^/?]*/[^/?]", rest):
+        raise ValueError("names no database: postgresql://user:password@host:port/database")
+    return f"postgresql://{rest}"
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 HttpUrl = Annotated[str, AfterValidator(_check_url)]
+PostgresUrl = Annotated[str, AfterValidator(_check_postgres_url)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -82,8 +96,9 @@ class Settings(BaseModel):
         Path(".tracequill"),
         description="Queues, dead letters and the embedded Postgres. Created with mode 0700.",
     )
-    database_url: str | None = Field(
+    database_url: PostgresUrl | None = Field(
         None,
+        repr=False,
         description="A Postgres of yours, `postgresql://user:password@host:port/database`. "
         "Unset: `tracequill up` runs the embedded one.",
     )
@@ -238,6 +253,14 @@ def load_settings(**flags: Any) -> Settings:
     return settings
 
 
+def mask_url(url: str) -> str:
+    """Give *url* without its password, for messages and logs."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
 def _check_address(settings: Settings) -> None:
     if settings.is_loopback:
         return
@@ -349,11 +372,6 @@ def _from_phoenix() -> dict[str, Any]:
 def _phoenix_database_url() -> str | None:
     """Read Phoenix's database variables as Phoenix does: the URL, else the parts."""
     if url := os.environ.get("PHOENIX_SQL_DATABASE_URL", "").strip():
-        if not url.startswith("postgresql"):
-            raise SettingsError(
-                f"PHOENIX_SQL_DATABASE_URL begins with {urlsplit(url).scheme!r}; "
-                "Tracequill needs Postgres: postgresql://user:password@host:port/database."
-            )
         return url
     host = os.environ.get("PHOENIX_POSTGRES_HOST", "").strip()
     if not host:
@@ -379,10 +397,10 @@ def _sentence(error: ValidationError) -> str:
     name = ".".join(str(part) for part in first["loc"])
     top = str(first["loc"][0]) if first["loc"] else ""
     secret = top in ("phoenix_api_key", "database_url")
-    shown = "" if secret else f" is {first['input']!r}, which is wrong"
-    reason = str(first["msg"]).removeprefix("Value error, ")
+    shown = "" if secret else f" is {first['input']!r}:"
+    reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     variable = f"{ENV_PREFIX}{top.upper()}"
-    return f"{_dotted(name)}{shown}: {reason}. Set it by flag, {variable} or tracequill.yaml."
+    return f"{_dotted(name)}{shown} {reason}. Set it by flag, {variable} or tracequill.yaml."
 
 
 def _url_host(host: str) -> str:

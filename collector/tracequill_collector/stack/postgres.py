@@ -107,7 +107,7 @@ class EmbeddedPostgres:
         """Return the exit code when the server has stopped by itself; -1 if it is not ours."""
         if self._process is not None:
             return await self._process.wait()
-        while is_running(self._pid, self._cluster):
+        while is_running(self._pid, self._cluster):  # noqa: ASYNC110 - not our child: no event
             await asyncio.sleep(0.2)
         return -1
 

@@ -1,0 +1,34 @@
+"""``tracequill proxy``: this component alone."""
+
+from __future__ import annotations
+
+import typer
+
+from tracequill.settings import load_settings
+from tracequill_collector.cli.options import DataDir, Host, Insecure, ProxyPort, Verbose
+from tracequill_collector.stack.foreground import run_in_foreground
+from tracequill_collector.stack.processes import proxy_children
+from tracequill_collector.stack.up import run_children
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def proxy(
+    host: Host = None,
+    proxy_port: ProxyPort = None,
+    data_dir: DataDir = None,
+    insecure: Insecure = None,
+    verbose: Verbose = False,
+) -> int:
+    """Forward LLM calls unchanged and record them: a forwarding process and a recorder.
+
+    http://HOST:PORT/openai/v1 is the base URL for OpenAI's clients; docs/settings.md lists the
+    routes. Recorded calls go to the collector, and wait on disk while it is away.
+    """
+    settings = load_settings(host=host, proxy_port=proxy_port, data_dir=data_dir, insecure=insecure)
+    ports = [("proxy", settings.proxy_port)]
+    children = proxy_children(settings)
+    return run_in_foreground(
+        lambda stop: run_children(settings, "proxy", children, ports, stop, verbose)
+    )
