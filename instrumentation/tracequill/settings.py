@@ -316,11 +316,12 @@ def _flatten(content: dict[Any, Any], path: Path, prefix: str = "") -> dict[str,
         ):
             flat.update(_flatten(value, path, f"{name}_"))
         else:
-            raise SettingsError(f"{path}: unknown key {_dotted(name)!r}.{suggestion(name)}")
+            raise SettingsError(f"{path}: unknown key {dotted(name)!r}.{suggestion(name)}")
     return flat
 
 
-def _dotted(name: str) -> str:
+def dotted(name: str) -> str:
+    """Give the key as ``tracequill.yaml`` has it: ``queue_keep_hours`` is ``queue.keep_hours``."""
     for group in ("queue", "proxy", "mock"):
         if name.startswith(f"{group}_"):
             return f"{group}.{name[len(group) + 1 :]}"
@@ -330,7 +331,7 @@ def _dotted(name: str) -> str:
 def suggestion(name: str, known: list[str] | None = None) -> str:
     """Give `` Did you mean …?`` for the nearest known word, else a pointer to the list."""
     near = difflib.get_close_matches(name, known or list(Settings.model_fields), n=1)
-    return f" Did you mean {_dotted(near[0])!r}?" if near else " See docs/settings.md for all keys."
+    return f" Did you mean {dotted(near[0])!r}?" if near else " See docs/settings.md for all keys."
 
 
 def _from_environment() -> dict[str, Any]:
@@ -400,7 +401,7 @@ def _sentence(error: ValidationError) -> str:
     shown = "" if secret else f" is {first['input']!r}:"
     reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     variable = f"{ENV_PREFIX}{top.upper()}"
-    return f"{_dotted(name)}{shown} {reason}. Set it by flag, {variable} or tracequill.yaml."
+    return f"{dotted(name)}{shown} {reason}. Set it by flag, {variable} or tracequill.yaml."
 
 
 def _url_host(host: str) -> str:

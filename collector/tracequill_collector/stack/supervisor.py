@@ -182,6 +182,8 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
+            child.process = None
+        self._changed()
 
     def _changed(self) -> None:
         self._on_change(

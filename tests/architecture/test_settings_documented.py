@@ -1,0 +1,28 @@
+"""docs/settings.md names every setting with its variable, default and meaning, and no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracequill.settings import ENV_PREFIX, Settings, dotted
+
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+def documented_rows() -> list[str]:
+    """The table of the page, made from the table in the code."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default_factory else field.default
+        shown = "" if default in (None, "") else f"`{default}`"
+        variable = "" if name in ("routes", "upstreams") else f"`{ENV_PREFIX}{name.upper()}`"
+        key = "" if name == "upstreams" else f"`{dotted(name)}`"
+        rows.append(f"| {key} | {variable} | {shown} | {field.description} |")
+    return rows
+
+
+def test_the_page_holds_exactly_the_settings_of_the_code() -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    table = [line for line in lines if line.startswith("| ")]
+
+    assert table[1:] == documented_rows(), "\n".join(documented_rows())
