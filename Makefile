@@ -48,10 +48,10 @@ format: install ## let ruff format everything
 	$(BIN)/ruff format .
 
 bench-start: install ## time from start to the first visible trace, memory of each process
-	$(BIN)/python bench/start.py
+	$(BIN)/python -m bench.start
 
 screenshot: install browser ## make docs/images anew from a running demo
-	$(BIN)/python docs/images/make.py
+	$(BIN)/python -m docs.images.make
 
 lock: install ## resolve all dependencies anew into requirements.lock
 	$(BIN)/python -m uv pip compile pyproject.toml --extra phoenix --extra grpc --group dev \
