@@ -1,0 +1,54 @@
+"""``tracequill mock``: the mock upstream alone, on a loopback port, without proxy or collector."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tracequill.settings import load_settings
+from tracequill_collector.mock.server import serve
+from tracequill_collector.mock.upstream import MockUpstream
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def mock(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 9010,
+    latency_seconds: Annotated[
+        float | None, typer.Option(help="Time before the first byte of an answer.")
+    ] = None,
+    chunk_seconds: Annotated[
+        float | None, typer.Option(help="Time between two chunks of a stream.")
+    ] = None,
+    error_share: Annotated[
+        float | None, typer.Option(help="The share of calls, 0 to 1, answered with an error.")
+    ] = None,
+    requests_per_second: Annotated[
+        float | None, typer.Option(help="Past this rate calls get 429. 0: no limit.")
+    ] = None,
+) -> None:
+    """Run the mock upstream alone: OpenAI under /v1, Bedrock under /model."""
+    settings = load_settings(
+        mock_latency_seconds=latency_seconds,
+        mock_chunk_seconds=chunk_seconds,
+        mock_error_share=error_share,
+        mock_requests_per_second=requests_per_second,
+    )
+    upstream = MockUpstream(
+        latency_seconds=settings.mock_latency_seconds,
+        chunk_seconds=settings.mock_chunk_seconds,
+        error_share=settings.mock_error_share,
+        requests_per_second=settings.mock_requests_per_second,
+    )
+    asyncio.run(serve(upstream, port, _announce))
+
+
+def _announce(address: str) -> None:
+    console = Console()
+    console.print(f"Mock upstream: {address} – stop it with Ctrl-C.", highlight=False)
+    console.print(f"  OpenAI   base_url={address}/v1", highlight=False)
+    console.print(f"  boto3    endpoint_url={address}", highlight=False)
