@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from tracequill_phoenix.api import datasets
 from tracequill_phoenix.api.access import ACCESS
 
 router = APIRouter(prefix="/tracequill/api", dependencies=ACCESS)
+router.include_router(datasets.router)

@@ -1,0 +1,60 @@
+"""``tracequill provision``: projects and annotation configs from a YAML file."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tracequill.settings import load_settings
+from tracequill_phoenix.phoenix_client import PhoenixClient
+from tracequill_phoenix.provision import Change
+from tracequill_phoenix.provision import provision as apply
+from tracequill_phoenix.provision_file import read_provision
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def provision(
+    file: Annotated[Path, typer.Argument(help="See deploy/provision.example.yaml.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Answer one JSON object, for machines.")
+    ] = False,
+) -> None:
+    """Create the projects and annotation configs of FILE in Phoenix, or update them.
+
+    Safe to run again; nothing is ever deleted.
+    """
+    wanted = read_provision(file)
+    with PhoenixClient(load_settings()) as phoenix:
+        changes = apply(phoenix, wanted, dry_run=dry_run)
+    counts = Counter(change.result for change in changes)
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "dry_run": dry_run,
+                    **{result: counts[result] for result in ("created", "updated", "unchanged")},
+                    "changes": [_as_dict(change) for change in changes],
+                }
+            )
+        )
+        return
+    for change in changes:
+        typer.echo(f"{change.result:<9}  {change.kind:<17}  {change.name}")
+    did = "would be " if dry_run else ""
+    typer.echo(
+        f"{did}created {counts['created']}, {did}updated {counts['updated']}, "
+        f"unchanged {counts['unchanged']}"
+    )
+
+
+def _as_dict(change: Change) -> dict[str, str]:
+    return {"kind": change.kind, "name": change.name, "result": change.result}

@@ -1,0 +1,260 @@
+"""The examples of a dataset, with the raw attributes of their spans, straight from Postgres.
+
+In comes a dataset's name and a version; out come examples in batches, from one snapshot, through
+a server-side cursor: memory does not grow with the dataset. Nothing here knows a training format,
+and nothing imports Phoenix: its tables are read as they stand.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import orjson
+
+from tracequill.errors import CommandError, UsageError
+from tracequill.settings import Settings
+
+# How much of a result is held at once. Examples differ in size by a factor of a thousand, so the
+# number of rows follows from the size of the rows before.
+_BATCH_BYTES = 4 * 1024 * 1024
+_MAX_BATCH_ROWS = 500
+_FIRST_BATCH_ROWS = 50
+
+_EXAMPLES = """
+WITH latest AS (
+    SELECT DISTINCT ON (r.dataset_example_id)
+        r.dataset_example_id, r.revision_kind
+    FROM dataset_example_revisions r
+    JOIN dataset_examples e ON e.id = r.dataset_example_id
+    WHERE e.dataset_id = $1 AND r.dataset_version_id <= $2
+    ORDER BY r.dataset_example_id, r.dataset_version_id DESC
+)
+SELECT
+    e.id AS example_id,
+    latest.revision_kind,
+    s.span_id,
+    s.span_kind,
+    s.attributes -> 'llm' AS llm,
+    CASE WHEN s.attributes #> '{llm,input_messages}' IS NULL
+        THEN s.attributes -> 'input' END AS input,
+    CASE WHEN s.attributes #> '{llm,output_messages}' IS NULL
+        THEN s.attributes -> 'output' END AS output
+FROM latest
+JOIN dataset_examples e ON e.id = latest.dataset_example_id
+LEFT JOIN spans s ON s.id = e.span_rowid
+WHERE latest.revision_kind <> 'DELETE'
+ORDER BY e.id
+"""
+
+_COUNT = """
+SELECT count(*) FROM (
+    SELECT DISTINCT ON (r.dataset_example_id) r.revision_kind
+    FROM dataset_example_revisions r
+    JOIN dataset_examples e ON e.id = r.dataset_example_id
+    WHERE e.dataset_id = $1 AND r.dataset_version_id <= $2
+    ORDER BY r.dataset_example_id, r.dataset_version_id DESC
+) latest WHERE latest.revision_kind <> 'DELETE'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetVersion:
+    """A dataset at one of its versions; *number* counts them from 1."""
+
+    dataset_id: int
+    name: str
+    version_id: int
+    number: int
+    examples: int
+
+    @property
+    def dataset_node_id(self) -> str:
+        """The id that Phoenix's pages and API show for the dataset."""
+        return _node_id("Dataset", self.dataset_id)
+
+    @property
+    def version_node_id(self) -> str:
+        """The id that Phoenix's pages and API show for the version."""
+        return _node_id("DatasetVersion", self.version_id)
+
+
+@dataclass(slots=True)
+class Example:
+    """One example: *attributes* are those of its span, None when the span is gone."""
+
+    example_id: int
+    span_id: str | None
+    span_kind: str
+    attributes: dict[str, Any] | None
+    is_edited: bool
+    """Somebody changed the example in Phoenix after it was made from its span."""
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """Open the database of *settings*, or the embedded one that runs on their data directory.
+
+    Raises CommandError, with one sentence, when there is none.
+    """
+    url = _database_url(settings)
+    search_path = settings.database_schema
+    server_settings = {"search_path": f'"{search_path}"'} if search_path else None
+    try:
+        connection = await asyncpg.connect(url, timeout=10, server_settings=server_settings)
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError) as error:
+        raise CommandError(
+            f"the database at {_without_password(url)} cannot be reached: {_reason(error)}. "
+            "Start it with 'tracequill up', or correct TRACEQUILL_DATABASE_URL."
+        ) from error
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            yield connection
+    except asyncpg.UndefinedTableError as error:
+        raise CommandError(
+            f"the database at {_without_password(url)} has no Phoenix tables"
+            + (f" in the schema {search_path!r}" if search_path else "")
+            + ". Start Phoenix on it once, or correct TRACEQUILL_DATABASE_URL."
+        ) from error
+    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError) as error:
+        raise CommandError(f"the database went away: {_reason(error)}. Try again.") from error
+    finally:
+        await connection.close(timeout=5)
+
+
+async def find_dataset(
+    connection: asyncpg.Connection, name: str, version: str | None
+) -> DatasetVersion:
+    """Find the dataset *name* at *version*: a number from 1, Phoenix's id, or None for the last.
+
+    Raises UsageError for a name or version that does not exist, and says which are near.
+    """
+    dataset_id = await connection.fetchval("SELECT id FROM datasets WHERE name = $1", name)
+    if dataset_id is None:
+        names = [row["name"] for row in await connection.fetch("SELECT name FROM datasets")]
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else "'tracequill dataset list' shows them all."
+        raise UsageError(f"there is no dataset {name!r}. {hint}")
+    versions = [
+        row["id"]
+        for row in await connection.fetch(
+            "SELECT id FROM dataset_versions WHERE dataset_id = $1 ORDER BY id", dataset_id
+        )
+    ]
+    if not versions:
+        raise CommandError(f"the dataset {name!r} is empty. Add examples to it first.")
+    version_id = _choose(versions, version, name)
+    examples = await connection.fetchval(_COUNT, dataset_id, version_id)
+    return DatasetVersion(
+        dataset_id, name, version_id, versions.index(version_id) + 1, int(examples)
+    )
+
+
+async def read_examples(
+    connection: asyncpg.Connection, dataset: DatasetVersion
+) -> AsyncIterator[list[Example]]:
+    """Give the examples of *dataset* in their order, a bounded batch at a time."""
+    jsonb = _Jsonb()
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=jsonb.encode, decoder=jsonb.decode, format="binary"
+    )
+    cursor = await connection.cursor(_EXAMPLES, dataset.dataset_id, dataset.version_id)
+    rows_wanted = _FIRST_BATCH_ROWS
+    while rows := await cursor.fetch(rows_wanted):
+        yield [_example(row) for row in rows]
+        row_bytes = max(1, jsonb.take() // len(rows))
+        rows_wanted = max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES // row_bytes))
+
+
+def _example(row: asyncpg.Record) -> Example:
+    attributes = None
+    if row["span_id"] is not None:
+        attributes = {"llm": row["llm"], "input": row["input"], "output": row["output"]}
+    return Example(
+        example_id=row["example_id"],
+        span_id=row["span_id"],
+        span_kind=row["span_kind"] or "",
+        attributes=attributes,
+        is_edited=row["revision_kind"] == "PATCH",
+    )
+
+
+def _choose(versions: list[int], version: str | None, name: str) -> int:
+    if version is None:
+        return versions[-1]
+    if version.isdigit() and 1 <= int(version) <= len(versions):
+        return versions[int(version) - 1]
+    if (rowid := _rowid(version)) in versions:
+        return rowid
+    known = "version 1" if len(versions) == 1 else f"versions 1 to {len(versions)}"
+    raise UsageError(f"the dataset {name!r} has no version {version!r}. It has {known}.")
+
+
+def _node_id(kind: str, rowid: int) -> str:
+    return base64.b64encode(f"{kind}:{rowid}".encode()).decode()
+
+
+def _rowid(node_id: str) -> int:
+    """The row of Phoenix's id for a dataset version; 0 for anything else."""
+    try:
+        text = base64.b64decode(node_id, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return 0
+    match = re.fullmatch(r"DatasetVersion:(\d+)", text)
+    return int(match[1]) if match else 0
+
+
+def _database_url(settings: Settings) -> str:
+    url = settings.database_url
+    if url is None:
+        path = Path(settings.data_dir) / "postgres.url"
+        try:
+            url = path.read_text(encoding="utf-8").strip()
+        except OSError:
+            raise CommandError(
+                f"no database is configured and none runs on {str(settings.data_dir)!r}. "
+                "Start it with 'tracequill up', or set TRACEQUILL_DATABASE_URL."
+            ) from None
+    return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url.partition("?")[0] if "password=" in url else url
+    user = parts.netloc.rpartition("@")[0].partition(":")[0]
+    host = parts.netloc.rpartition("@")[2]
+    query = f"?{parts.query}" if parts.query and "password=" not in parts.query else ""
+    return f"{parts.scheme}://{user}@{host}{parts.path}{query}"
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+class _Jsonb:
+    """Decodes jsonb in its binary form, which is a version, 1, and the text; counts the bytes."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def encode(self, value: object) -> bytes:
+        return b"\x01" + orjson.dumps(value)
+
+    def decode(self, data: bytes) -> Any:
+        self._bytes += len(data)
+        return orjson.loads(data[1:])
+
+    def take(self) -> int:
+        """Give the bytes since the last call."""
+        taken, self._bytes = self._bytes, 0
+        return taken
