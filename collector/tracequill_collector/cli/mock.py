@@ -49,6 +49,6 @@ def mock(
 
 def _announce(address: str) -> None:
     console = Console()
-    console.print(f"Mock upstream: {address} – stop it with Ctrl-C.", highlight=False)
+    console.print(f"Mock upstream: {address}  (Ctrl-C stops it).", highlight=False)
     console.print(f"  OpenAI   base_url={address}/v1", highlight=False)
     console.print(f"  boto3    endpoint_url={address}", highlight=False)
