@@ -1,0 +1,127 @@
+"""How far a consumer of a queue is: durable, one small file for each consumer.
+
+``<queue>/consumers/<name>.json`` holds one JSON object with a CRC32C over its content. Losing it
+costs only duplicates: the consumer begins again at the oldest record. It is on the medium before
+anything it has passed is removed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import google_crc32c
+import orjson
+
+from tracequill_collector.errors import StartError
+from tracequill_collector.queue.disk import Disk
+
+FOLDER = "consumers"
+SUFFIX = ".json"
+VERSION = 1
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Everything before ``next_sequence`` is done."""
+
+    next_sequence: int = 0
+    segment: int = 0
+    """First sequence of the segment in which the next record stands or will stand."""
+    offset: int = 0
+    """Where in that segment; only for counting what is left."""
+    passed: dict[int, int] = field(default_factory=dict)
+    """Segments still on disk that this consumer is done with, and since when (ns, wall time)."""
+
+
+def check_name(consumer: str) -> None:
+    """Raise ValueError unless *consumer* can name a file."""
+    if not _NAME.fullmatch(consumer):
+        raise ValueError(f"{consumer!r} cannot name a consumer: use a-z, 0-9 and '-'.")
+
+
+def checkpoint_path(queue: Path, consumer: str) -> Path:
+    """Give the path of the consumer's checkpoint."""
+    return queue / FOLDER / f"{consumer}{SUFFIX}"
+
+
+def store(disk: Disk, queue: Path, consumer: str, checkpoint: Checkpoint) -> None:
+    """Replace the consumer's checkpoint; returning means that it is on the medium."""
+    content = orjson.dumps(
+        {
+            "next_sequence": checkpoint.next_sequence,
+            "segment": checkpoint.segment,
+            "offset": checkpoint.offset,
+            "passed": {str(key): value for key, value in checkpoint.passed.items()},
+        }
+    )
+    whole = orjson.dumps(
+        {
+            "version": VERSION,
+            "crc32c": google_crc32c.value(content),
+            "checkpoint": content.decode(),
+        }
+    )
+    disk.replace_whole(checkpoint_path(queue, consumer), whole)
+
+
+def load(queue: Path, consumer: str) -> Checkpoint | None:
+    """Read the consumer's checkpoint; None where there is none, or none that is sound.
+
+    Raises a StartError for a version that this program does not read.
+    """
+    path = checkpoint_path(queue, consumer)
+    try:
+        whole = orjson.loads(path.read_bytes())
+        version = whole["version"]
+        if version != VERSION:
+            raise StartError(
+                f"{path} has version {version!r}; this Tracequill reads version {VERSION}. "
+                "It was left untouched. Start the Tracequill that wrote it."
+            )
+        content = whole["checkpoint"].encode()
+        if google_crc32c.value(content) != whole["crc32c"]:
+            raise ValueError("wrong checksum")
+        fields = orjson.loads(content)
+        return Checkpoint(
+            next_sequence=int(fields["next_sequence"]),
+            segment=int(fields["segment"]),
+            offset=int(fields["offset"]),
+            passed={int(key): int(value) for key, value in fields["passed"].items()},
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        _log.warning(
+            "a checkpoint is damaged; its consumer begins at the oldest record again",
+            extra={"path": str(path), "error": str(error)},
+        )
+        return None
+
+
+def load_all(disk: Disk, queue: Path) -> dict[str, Checkpoint]:
+    """Read the checkpoints of all consumers; a damaged one counts as one that passed nothing."""
+    folder = queue / FOLDER
+    if not folder.is_dir():
+        return {}
+    names = [name.removesuffix(SUFFIX) for name in disk.sizes(folder, SUFFIX)]
+    return {
+        name: load(queue, name) or Checkpoint() for name in sorted(names) if _NAME.fullmatch(name)
+    }
+
+
+def backlog_bytes(segments: dict[int, int], checkpoint: Checkpoint) -> int:
+    """Count the bytes in *segments* (first sequence to size) that *checkpoint* has not passed."""
+    total = 0
+    for first, size in segments.items():
+        if first == checkpoint.segment:
+            total += max(0, size - checkpoint.offset)
+        elif first > checkpoint.segment:
+            total += size
+    return total

@@ -1,0 +1,118 @@
+"""Every touch of the file system by the queue, in one place.
+
+The queue calls a ``Disk`` and nothing of ``os``, so that a test can put one underneath that
+forgets what was not synced, tears writes and fails.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# The kernel takes at most this many buffers in one call (IOV_MAX of Linux and macOS).
+MAX_BUFFERS = 1024
+
+
+class Disk:
+    """The real file system. Every method raises OSError as the kernel says it."""
+
+    def create(self, path: Path) -> int:
+        """Create the file at *path*, which must not exist, for reading and appending."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+
+    def open(self, path: Path, *, writable: bool = False) -> int:
+        """Open an existing file."""
+        return os.open(path, os.O_RDWR if writable else os.O_RDONLY)
+
+    def close(self, fd: int) -> None:
+        """Close *fd*."""
+        os.close(fd)
+
+    def write(self, fd: int, buffers: Sequence[bytes | memoryview]) -> int:
+        """Append *buffers* in one call; give how many bytes the kernel took, maybe fewer."""
+        return os.writev(fd, buffers)
+
+    def read_at(self, fd: int, length: int, offset: int) -> bytes:
+        """Read up to *length* bytes at *offset*."""
+        return os.pread(fd, length, offset)
+
+    def size(self, fd: int) -> int:
+        """Give the size of the open file in bytes."""
+        return os.fstat(fd).st_size
+
+    def is_removed(self, fd: int) -> bool:
+        """Say whether the open file has no name any more."""
+        return os.fstat(fd).st_nlink == 0
+
+    def truncate(self, fd: int, length: int) -> None:
+        """Cut the open file to *length* bytes."""
+        os.ftruncate(fd, length)
+
+    def sync(self, fd: int) -> None:
+        """Return when the file's data, and its size, are on the medium."""
+        if sys.platform == "darwin":
+            # fsync leaves the data in the drive's cache there.
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+        else:
+            os.fdatasync(fd)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Return when what was created, renamed and removed in *folder* is on the medium."""
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Move *source* over *target* in one step."""
+        source.rename(target)
+
+    def remove(self, path: Path) -> None:
+        """Remove the file at *path*; one that is gone already is no error."""
+        path.unlink(missing_ok=True)
+
+    def sizes(self, folder: Path, suffix: str) -> dict[str, int]:
+        """Give names and sizes of the files in *folder* that end in *suffix*."""
+        found: dict[str, int] = {}
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(suffix):
+                    try:
+                        found[entry.name] = entry.stat().st_size
+                    except FileNotFoundError:  # removed meanwhile by the other process
+                        continue
+        return found
+
+    def names(self, folder: Path) -> list[str]:
+        """Give the names of the files in *folder*."""
+        return os.listdir(folder)
+
+    def free_bytes(self, folder: Path) -> tuple[int, int]:
+        """Give what is free to us on the disk of *folder*, and how large that disk is."""
+        usage = os.statvfs(folder)
+        return usage.f_bavail * usage.f_frsize, usage.f_blocks * usage.f_frsize
+
+    def replace_whole(self, path: Path, content: bytes) -> None:
+        """Put *content* at *path*: after a crash it is the old or the new content, whole.
+
+        Returning means that the new one is on the medium.
+        """
+        temporary = path.with_name(f".{path.name}.new")
+        self.remove(temporary)
+        fd = self.create(temporary)
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[self.write(fd, [left]) :]
+            self.sync(fd)
+        except BaseException:
+            self.remove(temporary)
+            raise
+        finally:
+            self.close(fd)
+        self.rename(temporary, path)
+        self.sync_folder(path.parent)

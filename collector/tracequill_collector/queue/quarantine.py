@@ -1,0 +1,52 @@
+"""Damaged bytes of a queue, kept for a person: bytes in, two files out. Nothing reads them back.
+
+``<queue>/quarantine/<segment>-<offset>.bad`` holds the bytes, ``….json`` the reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import orjson
+
+from tracequill_collector.queue.disk import Disk
+from tracequill_collector.queue.segment import Damage, SegmentReader, Tail
+
+FOLDER = "quarantine"
+
+_COPY_BYTES = 1024 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+def keep(disk: Disk, queue: Path, segment: SegmentReader, bad: Damage | Tail) -> None:
+    """Copy the bytes of *bad* aside; where they are already there, nothing is done."""
+    folder = queue / FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    name = f"{segment.first_sequence:020d}-{bad.offset}"
+    described = folder / f"{name}.json"
+    if described.exists():
+        return
+    copy = folder / f"{name}.bad"
+    disk.remove(copy)
+    fd = disk.create(copy)
+    try:
+        for start in range(bad.offset, bad.end, _COPY_BYTES):
+            part = memoryview(segment.bytes_at(start, min(_COPY_BYTES, bad.end - start)))
+            while part:
+                part = part[disk.write(fd, [part]) :]
+        disk.sync(fd)
+    finally:
+        disk.close(fd)
+    facts = {
+        "segment": segment.path.name,
+        "offset": bad.offset,
+        "length": bad.end - bad.offset,
+        "sequence": bad.sequence,
+        "reason": bad.reason,
+        "kept_unix_ns": time.time_ns(),
+    }
+    disk.replace_whole(described, orjson.dumps(facts))
+    _log.error("damaged bytes of the queue were put into quarantine", extra={**facts})

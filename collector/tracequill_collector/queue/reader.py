@@ -1,0 +1,375 @@
+"""Records of a queue come out in order, each with its sequence; a consumer says how far it is done.
+
+Constraints:
+
+1. A record is handed out only when it is complete and its checksums are right, also while its
+   writer is writing. It may not be durable yet; handing it out twice must do no harm.
+2. After a restart reading goes on at the checkpoint. A lost checkpoint costs only duplicates.
+3. The checkpoint is on the medium before a segment that it passed is removed.
+4. A segment is removed when every consumer of the queue has passed it for ``keep_seconds``, and
+   never the last one. The writer removes passed ones earlier when it needs the room.
+5. Damaged bytes are stepped over and kept in quarantine. In the last segment they may be a record
+   in the making, so there they are only stepped over when a sound record follows them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from tracequill_collector.errors import RetryableError, StartError
+from tracequill_collector.pipeline import QueuedRecord
+from tracequill_collector.queue import checkpoint as checkpoints
+from tracequill_collector.queue import quarantine, recovery
+from tracequill_collector.queue.checkpoint import Checkpoint
+from tracequill_collector.queue.disk import Disk
+from tracequill_collector.queue.lock import WAIT_SECONDS, FolderLock
+from tracequill_collector.queue.segment import (
+    SEGMENT_HEADER_BYTES,
+    Damage,
+    Frame,
+    SegmentReader,
+    Tail,
+    list_segments,
+    newest_name,
+    segment_name,
+)
+
+_POLL_SECONDS = 0.005
+_POLL_MAX_SECONDS = 0.05
+# How often an idle reader looks for segments whose time is over.
+_REMOVE_SECONDS = 60.0
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_Look = tuple[int, bool, str]
+"""Size of the open segment, whether it was removed, and the name of the newest one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where reading goes on: the next record has at least ``sequence``."""
+
+    sequence: int
+    segment: int | None
+    """First sequence of the segment; None where no segment was found yet."""
+    offset: int = SEGMENT_HEADER_BYTES
+    doubted: Damage | None = None
+    """Damage seen once in the segment that is being written; believed when seen again."""
+
+
+@dataclass(slots=True)
+class _Found:
+    """What one turn of reading gave."""
+
+    place: _Place
+    records: list[QueuedRecord] = field(default_factory=list)
+    places: list[_Place] = field(default_factory=list)
+    """The place after each record."""
+    size: int = 0
+    seen: _Look | None = None
+    """What the end of the queue looked like, when it was reached."""
+
+
+class QueueReader:
+    """The one process that reads a queue for one consumer."""
+
+    def __init__(
+        self,
+        folder: Path,
+        consumer: str,
+        lock: FolderLock,
+        disk: Disk,
+        keep_seconds: float,
+        start: Checkpoint,
+    ) -> None:
+        self._folder = folder
+        self._consumer = consumer
+        self._lock = lock
+        self._disk = disk
+        self._keep_seconds = keep_seconds
+        self._checkpoint = start
+        self._place = _Place(sequence=start.next_sequence, segment=None)
+        self._handed_out: deque[_Place] = deque()
+        self._segment: SegmentReader | None = None
+        self._busy = asyncio.Lock()
+        self._seen: _Look | None = None
+        self._last_removal = time.monotonic()
+
+    @classmethod
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        consumer: str,
+        keep_seconds: float = 0.0,
+        wait_seconds: float = WAIT_SECONDS,
+        disk: Disk | None = None,
+    ) -> QueueReader:
+        """Open the queue in *folder* for *consumer*, where it left off; new ones at the oldest.
+
+        Raises a StartError when another process reads for that consumer, when a segment has an
+        unknown format, and when the folder cannot be used.
+        """
+        checkpoints.check_name(consumer)
+        disk = disk or Disk()
+        consumers = folder / checkpoints.FOLDER
+        try:
+            consumers.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = await FolderLock.acquire(
+                consumers / f"{consumer}.lock",
+                role=f"reader for {consumer!r}",
+                wait_seconds=wait_seconds,
+            )
+            try:
+                recovery.check_versions(disk, folder)
+                start = checkpoints.load(folder, consumer)
+                if start is None:
+                    oldest = next(iter(list_segments(disk, folder)), 0)
+                    start = Checkpoint(next_sequence=oldest, segment=oldest)
+                    # From now on nothing is removed that this consumer has not passed.
+                    checkpoints.store(disk, folder, consumer, start)
+            except BaseException:
+                lock.release()
+                raise
+        except OSError as error:
+            raise StartError(
+                f"the queue at {folder} cannot be read: {error.strerror}. "
+                "Correct the folder, or set another data_dir."
+            ) from error
+        return cls(folder, consumer, lock, disk, keep_seconds, start)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """How many bytes are not committed yet."""
+        return checkpoints.backlog_bytes(list_segments(self._disk, self._folder), self._checkpoint)
+
+    async def read(
+        self, *, max_records: int, max_bytes: int, wait_seconds: float
+    ) -> list[QueuedRecord]:
+        """Give the next records, at least one of any size, or none when none came in time.
+
+        The next call goes on after the last record handed out, committed or not.
+        """
+        deadline = time.monotonic() + wait_seconds
+        pause = _POLL_SECONDS
+        while True:
+            async with self._busy:
+                if self._may_have_more():
+                    # A cancelled call leaves the place as it was; the thread changes nothing.
+                    found = await self._in_thread(self._collect, max_records, max_bytes)
+                    self._place, self._seen = found.place, found.seen
+                    self._handed_out.extend(found.places)
+                    if found.records:
+                        return found.records
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return []
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 2, _POLL_MAX_SECONDS)
+            await self._remove_now_and_then()
+
+    async def commit(self, next_sequence: int) -> None:
+        """Say that everything before *next_sequence* is done; returning means it is durable."""
+        if next_sequence <= self._checkpoint.next_sequence:
+            return
+        if next_sequence > self._place.sequence:
+            raise ValueError(
+                f"{next_sequence} was not handed out yet; reading is at {self._place.sequence}."
+            )
+        async with self._busy:
+            await self._in_thread(self._commit, next_sequence)
+
+    async def close(self) -> None:
+        """Give the queue back; what was handed out and not committed comes again."""
+        async with self._busy:
+            if self._segment is not None:
+                self._segment.close()
+                self._segment = None
+            self._lock.release()
+
+    # --- reading ------------------------------------------------------------------------
+
+    async def _in_thread(self, call: Callable[..., _T], *arguments: object) -> _T:
+        """Run *call* in a thread; a cancelled caller still waits until the thread is done."""
+        future = asyncio.get_running_loop().run_in_executor(None, call, *arguments)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            # What the thread uses must not be closed under it.
+            await asyncio.wait([future])
+            future.exception()
+            raise
+
+    def _may_have_more(self) -> bool:
+        """Cheaply say whether anything changed since the end was last reached."""
+        return self._seen is None or self._seen != self._look(self._segment)
+
+    def _look(self, segment: SegmentReader | None) -> _Look:
+        """Take what changes when a record is written."""
+        newest = newest_name(self._disk, self._folder)
+        if segment is None:
+            return -1, False, newest
+        return segment.size(), segment.is_removed(), newest
+
+    def _collect(self, max_records: int, max_bytes: int) -> _Found:
+        """Read on from the place, which stays as it is."""
+        found = _Found(place=self._place)
+        try:
+            while len(found.records) < max_records and found.size < max_bytes:
+                if not self._collect_next(found, max_bytes):
+                    break
+        except OSError as error:
+            if not found.records:
+                raise RetryableError(
+                    f"the queue at {self._folder} cannot be read: {error.strerror}."
+                ) from error
+        return found
+
+    def _collect_next(self, found: _Found, max_bytes: int) -> bool:
+        """Add what stands at the place to *found*; False when that is all for now."""
+        segment = self._open(found.place)
+        if segment is None:
+            found.seen = self._look(None)
+            return self._open(found.place) is not None
+        place = found.place
+        if place.segment != segment.first_sequence:
+            offset = segment.skip(SEGMENT_HEADER_BYTES, place.sequence)
+            place = _Place(place.sequence, segment.first_sequence, offset)
+        what = segment.read(place.offset)
+        if isinstance(what, Frame):
+            length = what.end - what.offset
+            if what.sequence >= place.sequence:
+                if found.records and found.size + length > max_bytes:
+                    return False
+                place = replace(place, sequence=what.sequence + 1)
+                found.records.append(QueuedRecord(what.sequence, what.record))
+                found.size += length
+                found.places.append(replace(place, offset=what.end, doubted=None))
+            found.place = replace(place, offset=what.end, doubted=None)
+            return True
+        look = self._look(segment)
+        if segment.read(place.offset) != what:
+            found.place = place
+            return True
+        found.place, goes_on = self._step_over(segment, place, what, look)
+        found.seen = None if goes_on or found.place.doubted else look
+        return goes_on
+
+    def _step_over(
+        self, segment: SegmentReader, place: _Place, what: Damage | Tail, look: _Look
+    ) -> tuple[_Place, bool]:
+        """Give the place after *what*, and whether there may be more behind it now.
+
+        *look* was taken before *what* was read for the last time: nothing is written to a segment
+        once the next one exists, so what a look that shows the next one precedes is final.
+        """
+        _, is_removed, newest = look
+        is_sealed = newest > segment.path.name
+        if isinstance(what, Damage):
+            if not is_sealed and place.doubted != what:
+                return replace(place, doubted=what), False
+            quarantine.keep(self._disk, self._folder, segment, what)
+            return replace(place, offset=what.end, doubted=None), True
+        if is_sealed:
+            if not what.incomplete:
+                quarantine.keep(self._disk, self._folder, segment, what)
+            following = self._successor(segment.first_sequence)
+            return _Place(place.sequence, following), following is not None
+        if is_removed:
+            self._forget_segment()
+            return _Place(place.sequence, None), True
+        return place, False
+
+    def _open(self, place: _Place) -> SegmentReader | None:
+        """Open the segment of *place*, or the one in which its sequence must be."""
+        wanted = place.segment
+        if self._segment is not None and self._segment.first_sequence == wanted:
+            return self._segment
+        self._forget_segment()
+        while True:
+            if wanted is None:
+                firsts = list(list_segments(self._disk, self._folder))
+                if not firsts:
+                    return None
+                before = [first for first in firsts if first <= place.sequence]
+                wanted = before[-1] if before else firsts[0]
+            try:
+                segment = SegmentReader(self._disk, self._folder, wanted)
+            except FileNotFoundError:  # removed by the writer, which needs the room
+                wanted = None
+                continue
+            segment.check_version()
+            self._segment = segment
+            return segment
+
+    def _successor(self, first: int) -> int | None:
+        return next((key for key in list_segments(self._disk, self._folder) if key > first), None)
+
+    def _forget_segment(self) -> None:
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+    # --- what is done -------------------------------------------------------------------
+
+    def _commit(self, next_sequence: int) -> None:
+        last: _Place | None = None
+        handed_out = self._handed_out
+        count = 0
+        for place in handed_out:
+            if place.sequence > next_sequence:
+                break
+            last = place
+            count += 1
+        segments = list_segments(self._disk, self._folder)
+        firsts = list(segments)
+        now = time.time_ns()
+        passed = {
+            first: self._checkpoint.passed.get(first, now)
+            for first, following in itertools.pairwise(firsts)
+            if following <= next_sequence
+        }
+        new = Checkpoint(
+            next_sequence=next_sequence,
+            segment=self._checkpoint.segment if last is None else last.segment or 0,
+            offset=self._checkpoint.offset if last is None else last.offset,
+            passed=passed,
+        )
+        try:
+            checkpoints.store(self._disk, self._folder, self._consumer, new)
+        except OSError as error:
+            raise RetryableError(
+                f"the checkpoint in {self._folder} cannot be written: {error.strerror}."
+            ) from error
+        self._checkpoint = new
+        for _ in range(count):
+            handed_out.popleft()
+        self._remove_passed()
+
+    async def _remove_now_and_then(self) -> None:
+        if time.monotonic() - self._last_removal >= _REMOVE_SECONDS and self._checkpoint.passed:
+            async with self._busy:
+                await self._in_thread(self._remove_passed)
+
+    def _remove_passed(self) -> None:
+        """Remove the segments that every consumer has passed for long enough."""
+        self._last_removal = time.monotonic()
+        due = time.time_ns() - int(self._keep_seconds * 1e9)
+        with contextlib.suppress(OSError):  # tried again at the next commit
+            consumers = checkpoints.load_all(self._disk, self._folder)
+            for first in list(list_segments(self._disk, self._folder))[:-1]:
+                since = [item.passed.get(first) for item in consumers.values()]
+                if any(moment is None or moment > due for moment in since):
+                    break
+                self._disk.remove(self._folder / segment_name(first))
