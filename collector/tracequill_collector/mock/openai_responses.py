@@ -41,6 +41,7 @@ _ECHOED: tuple[tuple[str, Any], ...] = (
     ("presence_penalty", 0.0),
     ("previous_response_id", None),
     ("prompt_cache_key", None),
+    ("prompt_cache_retention", None),
     ("safety_identifier", None),
     ("store", True),
     ("temperature", 1.0),

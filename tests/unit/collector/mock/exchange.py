@@ -39,7 +39,7 @@ class Got:
         return [orjson.loads(item) for item in data if item != b"[DONE]"]
 
 
-def fixed_upstream(**options: float) -> MockUpstream:
+def fixed_upstream(**options: Any) -> MockUpstream:
     return MockUpstream(**options, clock=lambda: NOW)
 
 

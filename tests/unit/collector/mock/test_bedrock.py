@@ -35,7 +35,8 @@ def frames(got: Got) -> list[tuple[dict[str, Any], Any]]:
     """Headers and payload of every frame; botocore checks both checksums."""
     buffer = EventStreamBuffer()
     buffer.add_data(got.body)
-    return [(event.headers, orjson.loads(event.payload)) for event in buffer]
+    events: list[Any] = list(buffer)
+    return [(event.headers, orjson.loads(event.payload)) for event in events]
 
 
 def chunks(got: Got) -> list[Any]:
@@ -47,7 +48,8 @@ def test_a_frame_has_the_lengths_and_checksums_of_the_specification() -> None:
     buffer.add_data(
         event_frame("chunk", b'{"a":1}') + exception_frame("throttlingException", b"{}")
     )
-    first, second = list(buffer)
+    events: list[Any] = list(buffer)
+    first, second = events
 
     assert first.headers == {
         ":event-type": "chunk",

@@ -76,7 +76,8 @@ async def test_the_fourth_error_breaks_a_stream_off_in_the_middle() -> None:
         else:
             buffer = EventStreamBuffer()
             buffer.add_data(got.body)
-            *_, last = buffer
+            frames: list[Any] = list(buffer)
+            last = frames[-1]
             assert last.headers[":message-type"] == "exception"
             assert last.headers[":exception-type"] == "modelStreamErrorException"
 
