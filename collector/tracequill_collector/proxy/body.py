@@ -1,0 +1,86 @@
+"""What the proxy keeps of a body that passes: its beginning, up to a cap, and its full length.
+
+Chunks come in, bytes come out once. Past a megabyte the chunks go to a file without a name, so
+that many large bodies at once do not fill memory. It knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import tempfile
+from io import FileIO
+from pathlib import Path
+
+_IN_MEMORY_MAX_BYTES = 1024 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+class BodyTee:
+    """Keeps the first *max_bytes* of a body in order."""
+
+    __slots__ = ("_chunks", "_file", "_folder", "_held", "_kept", "_max_bytes", "size")
+
+    def __init__(self, max_bytes: int, folder: Path) -> None:
+        self.size = 0
+        """How many bytes passed."""
+        self._max_bytes = max_bytes
+        self._folder = folder
+        self._chunks: list[bytes] = []
+        self._held = 0
+        self._kept = 0
+        self._file: FileIO | None = None
+
+    def add(self, chunk: bytes) -> None:
+        """Note that *chunk* passed. Never raises: a full disk cuts the record, not the call."""
+        self.size += len(chunk)
+        room = self._max_bytes - self._kept
+        if room <= 0:
+            return
+        if len(chunk) > room:
+            chunk = chunk[:room]
+        self._kept += len(chunk)
+        self._held += len(chunk)
+        self._chunks.append(chunk)
+        if self._held > _IN_MEMORY_MAX_BYTES:
+            self._spill()
+
+    def take(self) -> bytes:
+        """Give what was kept and forget it."""
+        held = b"".join(self._chunks)
+        self._chunks = []
+        self._held = 0
+        if (file := self._file) is None:
+            return held
+        self._file = None
+        with file:
+            try:
+                file.seek(0)
+                return file.read() + held
+            except OSError as error:
+                _log.warning("a body could not be read back", extra={"error": error.strerror})
+                return b""
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._chunks = []
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _spill(self) -> None:
+        try:
+            if self._file is None:
+                # Without a buffer: what is written is not copied twice.
+                self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder)
+            data = b"".join(self._chunks)
+            self._chunks = []
+            self._held = 0
+            if self._file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            # What was kept is still the beginning, without a gap, because nothing follows it.
+            self._max_bytes = 0
+            _log.warning("a large body is recorded in part only", extra={"error": error.strerror})

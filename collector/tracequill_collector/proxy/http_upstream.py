@@ -1,0 +1,369 @@
+"""Upstreams over HTTP/1.1: aiohttp's connections and parser, our own bytes.
+
+A request goes out exactly as it is given; a response comes back with its raw headers and its
+chunks, undecoded. aiohttp's connector gives and keeps the connections (names, TLS, reuse). Its
+ClientSession is passed by, because it rebuilds path and headers, follows cookies and sends some
+requests twice (docs/decisions/0020-proxy-on-the-connector.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import time
+import weakref
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError, RawResponseMessage, StreamWriter
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from yarl import URL
+
+from tracequill_collector.proxy.headers import RawHeaders
+from tracequill_collector.proxy.route import Origin
+from tracequill_collector.proxy.upstream import (
+    ClientBodyError,
+    UpstreamCutError,
+    UpstreamError,
+    UpstreamRequest,
+)
+
+CONNECT_SECONDS = 10.0
+# Reasoning models are silent for minutes. A caller that waits less hangs up, and that ends the
+# call; this only ends calls to an upstream that died without a word.
+READ_SECONDS = 3600.0
+# Vendors close what was idle for 15 s and more (api.anthropic.com).
+IDLE_SECONDS = 8.0
+_NAMES_SECONDS = 30
+_READ_BUFFER_BYTES = 64 * 1024
+_MAX_LINE_BYTES = 16 * 1024
+_MAX_FIELD_BYTES = 64 * 1024
+_MAX_HEADERS = 512
+
+
+class HttpUpstream:
+    """Every upstream that is reached over a socket. Used as a context manager."""
+
+    def __init__(
+        self,
+        *,
+        connect_seconds: float = CONNECT_SECONDS,
+        read_seconds: float = READ_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self._timeout = aiohttp.ClientTimeout(connect=connect_seconds)
+        self._read_seconds = read_seconds
+        self._idle_seconds = idle_seconds
+        # Until when an idle connection may be used again. One that is not here is new.
+        self._idle_until: weakref.WeakKeyDictionary[ResponseHandler, float] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._uploads = asyncio.TaskGroup()
+        self._connector: aiohttp.TCPConnector
+
+    async def __aenter__(self) -> Self:
+        self._connector = aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=self._idle_seconds, ttl_dns_cache=_NAMES_SECONDS
+        )
+        loop = asyncio.get_running_loop()
+
+        @functools.lru_cache(maxsize=1024)
+        def connection_request(origin: Origin) -> ClientRequest:
+            # The connector only asks it where to connect to; it is never sent.
+            url = URL.build(scheme=origin.scheme, host=origin.host, port=origin.port)
+            return ClientRequest("GET", url, loop=loop)
+
+        self._connection_request = connection_request
+        await self._uploads.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._connector.close()
+        await self._uploads.__aexit__(kind, error, traceback)
+
+    async def send(self, request: UpstreamRequest) -> HttpResponse:
+        """Send *request* once and give the response as soon as its head is there."""
+        connection = await self._connect(request.origin)
+        exchange = _Exchange(connection, self._idle_until, self._idle_seconds)
+        try:
+            protocol = connection.protocol
+            assert protocol is not None
+            protocol.set_response_params(
+                skip_payload=request.method == "HEAD",
+                read_until_eof=True,
+                auto_decompress=False,
+                read_timeout=self._read_seconds,
+                read_bufsize=_READ_BUFFER_BYTES,
+                max_line_size=_MAX_LINE_BYTES,
+                max_field_size=_MAX_FIELD_BYTES,
+                max_headers=_MAX_HEADERS,
+            )
+            first = _head(request) + _framed(request.body, request.chunked)
+            if request.read_more is None:
+                _write(protocol, first + (b"0\r\n\r\n" if request.chunked else b""))
+                protocol.start_timeout()
+            else:
+                _write(protocol, first)
+                exchange.upload = self._uploads.create_task(
+                    _upload(request, exchange, protocol, self._read_seconds)
+                )
+            message, payload = await self._response_head(exchange, protocol)
+        except BaseException:
+            exchange.close()
+            raise
+        return HttpResponse(exchange, protocol, message, payload)
+
+    async def _connect(self, origin: Origin | None) -> Connection:
+        """Give a connection on which nothing was sent yet or everything was answered."""
+        assert origin is not None
+        request = self._connection_request(origin)
+        while True:
+            try:
+                connection = await self._connector.connect(request, [], self._timeout)
+            except TimeoutError as error:
+                raise UpstreamError(
+                    f"{origin.authority} did not accept a connection within "
+                    f"{self._timeout.connect:g} s.",
+                    status=504,
+                ) from error
+            except (aiohttp.ClientError, OSError) as error:
+                raise UpstreamError(
+                    f"cannot connect to {origin.authority}: {_cause(error)}."
+                ) from error
+            protocol = connection.protocol
+            idle_until = self._idle_until.pop(protocol, None) if protocol is not None else None
+            if protocol is not None and protocol.is_connected() and not protocol.should_close:
+                if idle_until is None or time.monotonic() < idle_until:
+                    return connection
+            # Nothing was sent on it, so taking another one is no retry. A pooled connection that
+            # holds bytes would give them to the next call as its answer.
+            connection.close()
+            if idle_until is None:
+                raise UpstreamError(f"{origin.authority} closed the connection or spoke first.")
+
+    async def _response_head(
+        self, exchange: _Exchange, protocol: ResponseHandler
+    ) -> tuple[RawResponseMessage, StreamReader]:
+        try:
+            while True:
+                message, payload = await protocol.read()
+                if message.code == 101:
+                    raise UpstreamError("the upstream switched protocols unasked.")
+                if message.code >= 200:
+                    break
+        except aiohttp.SocketTimeoutError as error:
+            raise UpstreamError(
+                f"the upstream gave no answer within {self._read_seconds:g} s.", status=504
+            ) from error
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+            if exchange.upload_error is not None:
+                raise exchange.upload_error from error
+            raise UpstreamError(f"the upstream gave no answer: {_cause(error)}.") from error
+        coding = message.headers.get("Transfer-Encoding", "chunked").strip().lower()
+        if coding != "chunked":
+            raise UpstreamError("the upstream used a transfer coding other than chunked.")
+        return message, payload
+
+
+class HttpResponse:
+    """One response over HTTP."""
+
+    def __init__(
+        self,
+        exchange: _Exchange,
+        protocol: ResponseHandler,
+        message: RawResponseMessage,
+        payload: StreamReader,
+    ) -> None:
+        self.status = message.code
+        self.reason = message.reason
+        self.headers: RawHeaders = message.raw_headers
+        self._exchange = exchange
+        self._protocol = protocol
+        self._payload = payload
+        self._closed = False
+        # Without a length the end of the connection is the end of the body.
+        self._until_close = not message.chunked and "Content-Length" not in message.headers
+        exchange.keep_alive_header = message.headers.get("Keep-Alive", "")
+        exchange.payload = payload
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the body is complete and all of it was read."""
+        if self._payload is EMPTY_PAYLOAD:
+            return True
+        return self._payload.at_eof() and not self._was_reset()
+
+    def read_now(self) -> bytes:
+        """Give what has already come."""
+        if self._payload is EMPTY_PAYLOAD:
+            return b""
+        # Not read_nowait(): after a cut it raises and hides the bytes that came before.
+        return self._payload._read_nowait(-1)
+
+    async def read(self) -> bytes:
+        """Wait for more and give it; nothing at the end."""
+        if data := self.read_now():
+            return data
+        try:
+            data = await self._payload.readany()
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+            raise UpstreamCutError(f"the upstream cut its answer: {_cause(error)}.") from error
+        if not data and self._was_reset():
+            raise UpstreamCutError("the upstream cut its answer: connection reset.")
+        return data
+
+    async def close(self) -> None:
+        """Give the connection back when everything crossed, else close it."""
+        if self._closed:
+            return
+        self._closed = True
+        if self.at_end:
+            self._exchange.release()
+        else:
+            self._exchange.close()
+
+    def _was_reset(self) -> bool:
+        # aiohttp ends the body on a reset as on a clean end; only the connection knows.
+        return self._until_close and isinstance(self._protocol.exception(), OSError)
+
+
+class _Exchange:
+    """A connection while one request and its response cross it."""
+
+    __slots__ = (
+        "_connection",
+        "_idle_seconds",
+        "_idle_until",
+        "keep_alive_header",
+        "payload",
+        "upload",
+        "upload_error",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        idle_until: weakref.WeakKeyDictionary[ResponseHandler, float],
+        idle_seconds: float,
+    ) -> None:
+        self._connection = connection
+        self._idle_until = idle_until
+        self._idle_seconds = idle_seconds
+        self.keep_alive_header = ""
+        self.payload: StreamReader | None = None
+        self.upload: asyncio.Task[None] | None = None
+        self.upload_error: ClientBodyError | UpstreamError | None = None
+
+    def release(self) -> None:
+        """Keep the connection for the next call, when both directions are finished."""
+        if self.upload is not None and not self.upload.done():
+            self.close()
+            return
+        protocol = self._connection.protocol
+        seconds = min(self._idle_seconds, _allowed_idle_seconds(self.keep_alive_header))
+        if protocol is not None and seconds > 0:
+            self._idle_until[protocol] = time.monotonic() + seconds
+            self._connection.release()
+        else:
+            self._connection.close()
+
+    def close(self) -> None:
+        """End the connection, and with it whatever still crosses."""
+        if self.upload is not None:
+            self.upload.cancel()
+        self._connection.close()
+
+    def fail(self, error: ClientBodyError | UpstreamError) -> None:
+        """End the connection because the request body cannot be sent to its end."""
+        self.upload_error = error
+        if self.payload is not None:
+            # A closed connection would not wake who reads from it.
+            self.payload.set_exception(aiohttp.ClientPayloadError("the request body failed"))
+        self._connection.close()
+
+
+async def _upload(
+    request: UpstreamRequest,
+    exchange: _Exchange,
+    protocol: ResponseHandler,
+    stall_seconds: float,
+) -> None:
+    """Send the rest of the body as it comes. Never raises: the response tells how it went."""
+    assert request.read_more is not None
+    writer = StreamWriter(protocol, asyncio.get_running_loop())
+    try:
+        while True:
+            async with asyncio.timeout(stall_seconds):
+                await writer.drain()
+            if not (chunk := await request.read_more()):
+                break
+            _write(protocol, _framed(chunk, request.chunked))
+        if request.chunked:
+            _write(protocol, b"0\r\n\r\n")
+        protocol.start_timeout()
+    except ClientBodyError as error:
+        exchange.fail(error)
+    except TimeoutError:
+        message = f"the upstream took no more of the request for {stall_seconds:g} s."
+        exchange.fail(UpstreamError(message, status=504))
+    except (UpstreamError, ConnectionError):
+        # The upstream reads no more. Its answer may be there already.
+        return
+
+
+def _write(protocol: ResponseHandler, data: bytes) -> None:
+    transport = protocol.transport
+    if transport is None or transport.is_closing():
+        raise UpstreamError("the upstream closed the connection.")
+    transport.write(data)
+
+
+def _head(request: UpstreamRequest) -> bytes:
+    lines = [f"{request.method} {request.path} HTTP/1.1".encode("ascii")]
+    lines.extend(name + b": " + value for name, value in request.headers)
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def _framed(data: bytes, chunked: bool) -> bytes:
+    if not chunked or not data:
+        return data
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _allowed_idle_seconds(keep_alive_header: str) -> float:
+    """Read ``Keep-Alive: timeout=5`` with a second to spare for the way."""
+    for part in keep_alive_header.split(","):
+        name, _, value = part.strip().partition("=")
+        if name.lower() == "timeout":
+            with contextlib.suppress(ValueError):
+                return float(value) - 1
+    return float("inf")
+
+
+def _cause(error: BaseException) -> str:
+    """Say what failed without quoting a byte of the exchange."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its name cannot be resolved"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its certificate is not valid"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "the TLS handshake failed"
+    if isinstance(error, HttpProcessingError):
+        return "it is not valid HTTP"
+    if isinstance(error, aiohttp.SocketTimeoutError):
+        return "it was silent too long"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "the connection was closed"

@@ -1,0 +1,204 @@
+"""From a call to the queue: what crossed, without secrets, as one Exchange.
+
+A call's facts come in while it crosses; a record goes to the queue before the last byte of the
+answer goes to the client. Nothing here waits, and nothing here fails a call. It does not know
+what the bodies mean.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
+
+from tracequill_collector.errors import QueueFullError
+from tracequill_collector.exchange import End, Exchange
+from tracequill_collector.pipeline import Record, RecordKind
+from tracequill_collector.proxy.body import BodyTee
+from tracequill_collector.proxy.context import CallContext
+from tracequill_collector.proxy.headers import (
+    RawHeaders,
+    recorded_path,
+    recorded_request_headers,
+    recorded_response_headers,
+)
+from tracequill_collector.proxy.route import Target
+
+# After a failure that is not a full queue, the next call tries again only after this.
+_PAUSE_SECONDS = 1.0
+_LOG_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class ExchangeQueue(Protocol):
+    """Where records go; ``QueueWriter`` is one."""
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What the reader has not yet taken."""
+
+    def append(self, record: Record) -> None:
+        """Write *record* so that it survives this process; QueueFullError past the cap."""
+
+
+class ExchangeSink:
+    """Appends exchanges and remembers whether the queue took them."""
+
+    def __init__(
+        self,
+        queue: ExchangeQueue,
+        *,
+        max_bytes: int,
+        on_full: Literal["forward", "refuse"],
+        count_lost: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue = queue
+        self._max_bytes = max_bytes
+        self._refuses = on_full == "refuse"
+        self._count_lost = count_lost
+        self._monotonic = monotonic
+        self._full_at_bytes: int | None = None
+        self._failed_until = 0.0
+        self._logged_at = -_LOG_SECONDS
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What the recorder has not yet taken."""
+        return self._queue.backlog_bytes
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a call must be refused now because it could not be recorded."""
+        return self._refuses and not self.takes
+
+    @property
+    def takes(self) -> bool:
+        """Whether the queue is thought to take another record."""
+        if self._monotonic() < self._failed_until:
+            return False
+        backlog_bytes = self._queue.backlog_bytes
+        if self._full_at_bytes is not None:
+            # Full is also when the last record did not fit, below the cap.
+            if backlog_bytes >= self._full_at_bytes:
+                return False
+            self._full_at_bytes = None
+        return backlog_bytes < self._max_bytes
+
+    def keep(self, exchange: Exchange) -> None:
+        """Append *exchange*; what cannot be appended is counted and logged, never raised."""
+        try:
+            self._queue.append(
+                Record(
+                    kind=RecordKind.EXCHANGE,
+                    received_unix_ns=exchange.start_unix_ns,
+                    payload=exchange.to_bytes(),
+                )
+            )
+        except QueueFullError:
+            self._full_at_bytes = self._queue.backlog_bytes
+            self._lost("queue_full", "the queue is full")
+        except Exception as error:
+            # A disk that fails must not fail the call. The value of the error may quote bytes of
+            # the exchange, so only its type is told.
+            self._failed_until = self._monotonic() + _PAUSE_SECONDS
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            self._lost("queue_failed", f"the queue failed: {reason}")
+
+    def _lost(self, kind: str, reason: str) -> None:
+        self._count_lost(kind)
+        now = self._monotonic()
+        if now - self._logged_at >= _LOG_SECONDS:
+            self._logged_at = now
+            _log.error("a call was forwarded but not recorded", extra={"reason": reason})
+
+
+class Recording:
+    """What is known of one call so far. ``finish`` keeps it once; later calls do nothing."""
+
+    def __init__(
+        self,
+        sink: ExchangeSink,
+        target: Target,
+        context: CallContext,
+        *,
+        method: str,
+        headers: RawHeaders,
+        body_max_bytes: int,
+        folder: Path,
+        start_unix_ns: int,
+    ) -> None:
+        self.context = context
+        self.request_body = BodyTee(body_max_bytes, folder)
+        self._sink = sink
+        self._target = target
+        self._method = method
+        self._request_headers = headers
+        self._response_body = BodyTee(body_max_bytes, folder)
+        self._response_headers: RawHeaders = ()
+        self._status = 0
+        self._start_unix_ns = start_unix_ns
+        self._first_byte_unix_ns = 0
+        self._chunk_count = 0
+        self._finished = False
+
+    def begin_response(self, status: int, headers: RawHeaders) -> None:
+        """Note the head of the upstream's response."""
+        self._status = status
+        self._response_headers = headers
+
+    def add_response(self, chunk: bytes) -> None:
+        """Note a chunk of the response body."""
+        if not self._chunk_count:
+            self._first_byte_unix_ns = time.time_ns()
+        self._chunk_count += 1
+        self._response_body.add(chunk)
+
+    def finish(self, end: End, error: str = "") -> None:
+        """Keep the exchange as it stands."""
+        if self._finished:
+            return
+        self._finished = True
+        self._sink.keep(self._exchange(end, error))
+
+    def discard(self) -> None:
+        """Keep nothing: the call was never forwarded."""
+        self._finished = True
+        self.request_body.close()
+        self._response_body.close()
+
+    def _exchange(self, end: End, error: str) -> Exchange:
+        context = self.context
+        target = self._target
+        return Exchange(
+            route=target.route.name,
+            vendor=target.vendor,
+            region=target.region,
+            method=self._method,
+            path=recorded_path(target.path),
+            trace_id=context.trace_id,
+            span_id=context.span_id,
+            parent_span_id=context.parent_span_id,
+            traced=context.traced,
+            start_unix_ns=self._start_unix_ns,
+            first_byte_unix_ns=self._first_byte_unix_ns,
+            end_unix_ns=time.time_ns(),
+            end=end,
+            error=error,
+            status=self._status,
+            chunk_count=self._chunk_count,
+            request_headers=recorded_request_headers(self._request_headers),
+            response_headers=recorded_response_headers(self._response_headers),
+            request_body_bytes=self.request_body.size,
+            response_body_bytes=self._response_body.size,
+            session_id=context.session_id,
+            user_id=context.user_id,
+            project_name=context.project_name,
+            tags=context.tags,
+            metadata=context.metadata,
+            request_body=self.request_body.take(),
+            response_body=self._response_body.take(),
+        )

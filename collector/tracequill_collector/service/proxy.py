@@ -1,0 +1,97 @@
+"""The forwarding process of the proxy: joins the server, the upstreams and the queue.
+
+``python -m tracequill_collector.service.proxy``, configured by the environment alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource
+import sys
+
+from tracequill.settings import Settings
+from tracequill_collector.mock import MockUpstream
+from tracequill_collector.proxy.app import ProxyServer
+from tracequill_collector.proxy.forward import Forwarder, ForwardLimits
+from tracequill_collector.proxy.http_upstream import HttpUpstream
+from tracequill_collector.proxy.metrics import ProxyMetrics
+from tracequill_collector.proxy.record import ExchangeSink
+from tracequill_collector.proxy.route import RouteTable
+from tracequill_collector.proxy.upstream import BuiltInUpstream
+from tracequill_collector.queue.writer import QueueWriter
+from tracequill_collector.service.process import run_service
+
+# Streams in flight are finished; less than what the supervisor waits before it kills.
+_DRAIN_SECONDS = 50.0
+_FILES_WANTED = 65536
+_FILES_RESERVED = 64
+_CONNECTIONS_MAX = 8192
+
+_log = logging.getLogger(__name__)
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Forward and record calls until *stop* is set."""
+    routes = RouteTable(settings.routes, settings.upstreams)
+    # A call takes two sockets: the client's and the upstream's.
+    connections_max = min(_CONNECTIONS_MAX, (_raise_file_limit() - _FILES_RESERVED) // 2)
+    folder = settings.proxy_queue_dir.parent
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    metrics = ProxyMetrics()
+    async with contextlib.AsyncExitStack() as stack:
+        queue = await QueueWriter.open(settings.proxy_queue_dir, max_bytes=settings.queue_max_bytes)
+        stack.push_async_callback(queue.close)
+        sink = ExchangeSink(
+            queue,
+            max_bytes=settings.queue_max_bytes,
+            on_full=settings.proxy_on_queue_full,
+            count_lost=metrics.count_lost,
+        )
+        forwarder = Forwarder(
+            routes,
+            await stack.enter_async_context(HttpUpstream()),
+            BuiltInUpstream(
+                MockUpstream(
+                    settings.mock_latency_seconds,
+                    settings.mock_chunk_seconds,
+                    settings.mock_error_share,
+                    settings.mock_requests_per_second,
+                )
+            ),
+            sink,
+            metrics,
+            limits=ForwardLimits(settings.proxy_body_max_bytes, calls_max=connections_max),
+            spill_folder=folder,
+            project_name=settings.proxy_project_name,
+        )
+        metrics.watch(
+            "tracequill_proxy_requests_in_flight", "Calls in flight.", lambda: forwarder.calls
+        )
+        metrics.watch(
+            "tracequill_proxy_queue_bytes",
+            "What the recorder has not yet taken from the queue.",
+            lambda: sink.backlog_bytes,
+        )
+        metrics.watch_recorder(folder / "recorder.status.json")
+        server = ProxyServer(forwarder, metrics, connections_max=connections_max)
+        await server.start(settings.host, settings.proxy_port)
+        _log.info("proxy takes calls", extra={"host": settings.host, "port": settings.proxy_port})
+        await stop.wait()
+        await server.stop(_DRAIN_SECONDS)
+        _log.info("proxy stopped")
+
+
+def _raise_file_limit() -> int:
+    """Allow as many open files as the system lets us, and give the number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, _FILES_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return wanted if soft == resource.RLIM_INFINITY else soft
+
+
+if __name__ == "__main__":
+    sys.exit(run_service("proxy", main))

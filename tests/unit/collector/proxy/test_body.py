@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracequill_collector.proxy.body import BodyTee
+
+MEGABYTE = 1024 * 1024
+
+
+def test_chunks_are_kept_in_order(tmp_path: Path) -> None:
+    tee = BodyTee(100, tmp_path)
+    tee.add(b"one ")
+    tee.add(b"two")
+
+    assert (tee.size, tee.take()) == (7, b"one two")
+
+
+def test_past_the_cap_only_the_length_is_kept(tmp_path: Path) -> None:
+    tee = BodyTee(5, tmp_path)
+    tee.add(b"1234")
+    tee.add(b"5678")
+    tee.add(b"9")
+
+    assert (tee.size, tee.take()) == (9, b"12345")
+
+
+def test_a_large_body_leaves_memory_and_comes_back_whole(tmp_path: Path) -> None:
+    tee = BodyTee(10 * MEGABYTE, tmp_path)
+    for index in range(80):
+        tee.add(bytes([index]) * 65536)
+    held = tee._held
+
+    assert held <= MEGABYTE
+    assert tee.take() == b"".join(bytes([index]) * 65536 for index in range(80))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_cuts_the_record_and_raises_nothing(
+    tmp_path: Path,
+) -> None:
+    tee = BodyTee(10 * MEGABYTE, tmp_path / "missing")
+    for _ in range(4):
+        tee.add(b"x" * MEGABYTE)
+
+    kept = tee.take()
+    assert tee.size == 4 * MEGABYTE
+    assert kept == b"x" * len(kept)
+    assert len(kept) < tee.size
