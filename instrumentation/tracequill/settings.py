@@ -30,6 +30,7 @@ _OTHER_VARIABLES = frozenset(
         "TRACEQUILL_ENDPOINT",
         "TRACEQUILL_PARENT_PID",
         "TRACEQUILL_PROJECT_NAME",
+        "TRACEQUILL_PROXY_URL",
     }
 )
 
