@@ -35,7 +35,9 @@ def export(
     ] = "openai-chat",
     version: Annotated[
         str | None,
-        typer.Option(help="The dataset's version: a number from 1, or Phoenix's id. [the latest]"),
+        typer.Option(
+            help="The dataset's version: a number from 1, or Phoenix's id; else the latest."
+        ),
     ] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out examples that do not fit the format.")

@@ -232,7 +232,10 @@ def _messages_of_body(bodies: object, findings: list[Finding]) -> list[Message]:
     for body in bodies:
         content = body.get("content")
         recorded = {**body, "contents": _contents_of_body(content)}
-        recorded["tool_calls"] = [{"tool_call": call} for call in body.get("tool_calls") or ()]
+        calls = body.get("tool_calls")
+        recorded["tool_calls"] = [
+            {"tool_call": call} for call in (calls if isinstance(calls, list) else ())
+        ]
         messages.append(_message(recorded, findings, ""))
     return messages
 
@@ -394,7 +397,7 @@ def _ordered(messages: list[Message]) -> list[Message]:
 def _items(value: object) -> list[dict[str, Any]]:
     """The entries of a list, also of one that was stored as a mapping of its indexes."""
     if isinstance(value, Mapping):
-        value = [value[key] for key in sorted(filter(str.isdigit, value), key=int)]
+        value = [value[key] for key in sorted(filter(str.isdecimal, value), key=int)]
     if not isinstance(value, list):
         return []
     return [item for item in value if isinstance(item, dict)]

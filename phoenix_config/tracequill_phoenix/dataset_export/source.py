@@ -191,7 +191,7 @@ def _example(row: asyncpg.Record) -> Example:
 def _choose(versions: list[int], version: str | None, name: str) -> int:
     if version is None:
         return versions[-1]
-    if version.isdigit() and 1 <= int(version) <= len(versions):
+    if version.isdecimal() and 1 <= int(version) <= len(versions):
         return versions[int(version) - 1]
     if (rowid := _rowid(version)) in versions:
         return rowid
