@@ -19,6 +19,16 @@ MAX_BUFFERS = 1024
 class Disk:
     """The real file system. Every method raises OSError as the kernel says it."""
 
+    def make_folder(self, folder: Path) -> None:
+        """Create *folder* and what is missing above it, for this user alone and durably."""
+        missing: list[Path] = []
+        while not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        for path in reversed(missing):
+            path.mkdir(mode=0o700, exist_ok=True)
+            self.sync_folder(path.parent)
+
     def create(self, path: Path) -> int:
         """Create the file at *path*, which must not exist, for reading and appending."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 def keep(disk: Disk, queue: Path, segment: SegmentReader, bad: Damage | Tail) -> None:
     """Copy the bytes of *bad* aside; where they are already there, nothing is done."""
     folder = queue / FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
+    disk.make_folder(folder)
     name = f"{segment.first_sequence:020d}-{bad.offset}"
     described = folder / f"{name}.json"
     if described.exists():

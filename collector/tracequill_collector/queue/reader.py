@@ -125,7 +125,7 @@ class QueueReader:
         disk = disk or Disk()
         consumers = folder / checkpoints.FOLDER
         try:
-            consumers.mkdir(mode=0o700, parents=True, exist_ok=True)
+            disk.make_folder(consumers)
             lock = await FolderLock.acquire(
                 consumers / f"{consumer}.lock",
                 role=f"reader for {consumer!r}",

@@ -144,7 +144,7 @@ class QueueWriter:
                 SEGMENT_BYTES, max(_SEGMENT_MIN_BYTES, max_bytes // _SEGMENTS_IN_CAP)
             )
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            disk.make_folder(folder)
             lock = await FolderLock.acquire(
                 folder / "writer.lock", role="writer", wait_seconds=wait_seconds
             )

@@ -1,0 +1,126 @@
+"""``tracequill dead-letters``: what could not be interpreted or stored, and why."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tracequill.errors import UsageError
+from tracequill.settings import Settings, load_settings
+from tracequill_collector.cli.options import DataDir
+from tracequill_collector.errors import PermanentError
+from tracequill_collector.otlp import decompress, parse_traces
+from tracequill_collector.pipeline import Record, RecordKind
+from tracequill_collector.queue.dead_letters import DeadLetter, DeadLetters
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Read what could not be interpreted or stored; it is kept whole until you discard it.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@app.command("list")
+def list_letters(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """List the dead letters, oldest first."""
+    letters = DeadLetters(load_settings(data_dir=data_dir).dead_letters_dir).list()
+    if as_json:
+        _print_json([asdict(letter) for letter in letters])
+        return
+    console = Console()
+    if not letters:
+        console.print("There are no dead letters.")
+        return
+    table = Table("id", "received (UTC)", "what", "kind", "project", "bytes", "reason")
+    for letter in letters:
+        table.add_row(
+            letter.letter_id,
+            _moment(letter.received_unix_ns),
+            letter.what,
+            letter.kind_name,
+            _plain(letter.project_name),
+            str(letter.payload_bytes),
+            _plain(letter.reason),
+        )
+    console.print(table)
+
+
+@app.command()
+def show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` prints it.")],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show one dead letter: the reason, and the payload as text where it can be read."""
+    settings = load_settings(data_dir=data_dir)
+    letter, record = _find(settings, letter_id)
+    payload = _readable(record, settings.request_max_bytes) if record is not None else None
+    if as_json:
+        whole = base64.b64encode(record.payload).decode() if record is not None else None
+        _print_json({**asdict(letter), "payload": payload, "payload_base64": whole})
+        return
+    console = Console()
+    facts = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in asdict(letter).items():
+        shown = _moment(value) if name.endswith("_unix_ns") else value
+        if shown not in ("", {}):
+            facts.add_row(name.removesuffix("_unix_ns").replace("_", " "), _plain(shown))
+    console.print(facts)
+    console.print()
+    if payload is not None:
+        console.print_json(json.dumps(payload))
+    else:
+        console.print(
+            "The payload cannot be shown as text; --json gives it in base64.", highlight=False
+        )
+
+
+def _find(settings: Settings, letter_id: str) -> tuple[DeadLetter, Record | None]:
+    letters = DeadLetters(settings.dead_letters_dir)
+    try:
+        found = letters.show(letter_id)
+    except ValueError:  # of a kind that only a newer Tracequill knows
+        return next(item for item in letters.list() if item.letter_id == letter_id), None
+    if found is None:
+        raise UsageError(
+            f"there is no dead letter {letter_id!r} in {settings.dead_letters_dir}. "
+            "'tracequill dead-letters list' shows all."
+        )
+    return found
+
+
+def _readable(record: Record, max_bytes: int) -> Any:
+    """Give the payload as what JSON can hold, or None where it is not legible."""
+    if record.kind is not RecordKind.OTLP_TRACES:
+        return None
+    try:
+        plain = decompress(record.payload, record.content_encoding, max_bytes)
+        return MessageToDict(parse_traces(plain, record.content_type))
+    except PermanentError:
+        return None
+
+
+def _print_json(content: Any) -> None:
+    sys.stdout.write(f"{json.dumps(content, indent=2)}\n")
+
+
+def _moment(unix_ns: int) -> str:
+    return datetime.fromtimestamp(unix_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _plain(value: object) -> str:
+    """Take away what a sender could use to write on the terminal."""
+    signs = (sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in str(value))
+    return escape("".join(signs))

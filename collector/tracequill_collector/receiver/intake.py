@@ -1,0 +1,179 @@
+"""A request that arrived, by whatever protocol, is checked and handed to the next stage.
+
+Bytes and what the sender said about them come in; out come the counts for the answer, or the error
+that ``status.py`` turns into one. This module knows neither gRPC nor HTTP, and not the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from tracequill_collector.errors import CollectorError, QueueFullError, RetryableError
+from tracequill_collector.otlp import decompress
+from tracequill_collector.pipeline import Record, RecordConsumer, RecordKind
+from tracequill_collector.receiver.check import check
+from tracequill_collector.receiver.metrics import ReceiverMetrics
+
+# A sender does not notice that it is held for this long, while a refusal costs it a retry of the
+# few that it has.
+PATIENCE_SECONDS = 2.0
+_POLL_SECONDS = 0.1
+
+# All requests between their arrival and their answer hold at most this much.
+IN_FLIGHT_MAX_BYTES = 256 * 1024 * 1024
+
+# From this size on, decompressing is worth a thread.
+_THREAD_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the sender is told about a request that was kept."""
+
+    rejected_count: int = 0
+    message: str = ""
+
+
+class InFlight:
+    """How many bytes of requests are held at once, with a limit. Waits a while, then refuses."""
+
+    def __init__(self, max_bytes: int, patience_seconds: float) -> None:
+        self._max_bytes = max_bytes
+        self._patience_seconds = patience_seconds
+        self._held_bytes = 0
+        self._released = asyncio.Condition()
+
+    @property
+    def held_bytes(self) -> int:
+        """What is held now."""
+        return self._held_bytes
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator[Lease]:
+        """Give a lease that can grow, and take all of it back at the end."""
+        lease = Lease(self)
+        try:
+            yield lease
+        finally:
+            if lease.bytes:
+                self._held_bytes -= lease.bytes
+                async with self._released:
+                    self._released.notify_all()
+
+    async def take(self, count: int) -> None:
+        """Hold *count* more bytes, when there is room for them or nothing else is held."""
+        if not self._fits(count):
+            try:
+                async with asyncio.timeout(self._patience_seconds), self._released:
+                    await self._released.wait_for(lambda: self._fits(count))
+            except TimeoutError:
+                raise RetryableError(
+                    f"requests of more than {self._max_bytes} bytes are being received at once. "
+                    "Send again later."
+                ) from None
+        self._held_bytes += count
+
+    def _fits(self, count: int) -> bool:
+        return self._held_bytes == 0 or self._held_bytes + count <= self._max_bytes
+
+
+class Lease:
+    """The part of the limit that one request holds."""
+
+    def __init__(self, in_flight: InFlight) -> None:
+        self.bytes = 0
+        self._in_flight = in_flight
+
+    async def grow_to(self, count: int) -> None:
+        """Hold *count* bytes in all; raises a RetryableError when there is no room for long."""
+        if count > self.bytes:
+            await self._in_flight.take(count - self.bytes)
+            self.bytes = count
+
+
+class Intake:
+    """Takes requests for all receivers of a process."""
+
+    def __init__(
+        self,
+        consumer: RecordConsumer,
+        metrics: ReceiverMetrics,
+        *,
+        request_max_bytes: int,
+        in_flight_max_bytes: int = IN_FLIGHT_MAX_BYTES,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.request_max_bytes = request_max_bytes
+        self.in_flight = InFlight(in_flight_max_bytes, patience_seconds)
+        self._consumer = consumer
+        self._metrics = metrics
+        self._patience_seconds = patience_seconds
+
+    async def take(
+        self,
+        payload: bytes,
+        *,
+        transport: str,
+        content_type: str = "",
+        content_encoding: str = "",
+        project_name: str = "",
+    ) -> Accepted:
+        """Keep the request as it came; returning means that the next stage has it for good.
+
+        Raises a PermanentError for what can never be read and a RetryableError for what can be
+        sent again.
+        """
+        received_unix_ns = time.time_ns()
+        started = time.monotonic()
+        span_count = 0
+        try:
+            plain = await self._decompress(payload, content_encoding)
+            checked = check(plain, content_type)
+            del plain
+            span_count = checked.span_count
+            accepted = Accepted(checked.rejected_count, checked.message)
+            # What waits for the disk is the bytes alone, not what was parsed from them.
+            del checked
+            if span_count:
+                await self._keep(
+                    Record(
+                        kind=RecordKind.OTLP_TRACES,
+                        received_unix_ns=received_unix_ns,
+                        payload=payload,
+                        content_type=content_type,
+                        content_encoding=content_encoding,
+                        project_name=project_name,
+                    )
+                )
+        except CollectorError as error:
+            self._metrics.refused(transport, span_count, error)
+            raise
+        except Exception:
+            self._metrics.failed(transport, span_count)
+            raise
+        self._metrics.accepted(
+            transport, span_count, accepted.rejected_count, time.monotonic() - started
+        )
+        return accepted
+
+    async def _decompress(self, payload: bytes, content_encoding: str) -> bytes:
+        limit = self.request_max_bytes
+        if content_encoding and len(payload) >= _THREAD_BYTES:
+            return await asyncio.to_thread(decompress, payload, content_encoding, limit)
+        return decompress(payload, content_encoding, limit)
+
+    async def _keep(self, record: Record) -> None:
+        """Pass *record* on; a full queue is given a moment before the sender is refused."""
+        deadline = time.monotonic() + self._patience_seconds
+        while True:
+            try:
+                await self._consumer.consume(record)
+                return
+            except QueueFullError:
+                if time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(_POLL_SECONDS)
