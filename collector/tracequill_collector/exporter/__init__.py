@@ -1,0 +1,1 @@
+"""How spans get out: Phoenix's rows in Postgres, as Phoenix's own ingestion would write them."""

@@ -1,0 +1,1 @@
+"""What a request means: OTLP requests come in, OpenInference spans leave. No input or output."""

@@ -1,0 +1,308 @@
+"""The exporter: spans enter, and returning means that they are stored in Phoenix's tables.
+
+Decides what to do when storing fails; how rows are written is ``write.py``'s business. A span
+that its own data keeps from being stored is handed to ``reject``; every other failure is a
+RetryableError, whose message says what it is waiting for. Nothing is ever dropped. Not to be
+used by two tasks at once.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from tracequill.settings import mask_url
+from tracequill_collector.errors import RetryableError
+from tracequill_collector.exporter.connection import Connection, asyncpg_url, connect
+from tracequill_collector.exporter.cost import ModelRow, PriceRow, Prices
+from tracequill_collector.exporter.queries import QUERIES
+from tracequill_collector.exporter.rows import Rejected, SpanRow, span_row
+from tracequill_collector.exporter.sqlstate import Remedy, describe, is_of_the_batch, remedy
+from tracequill_collector.exporter.write import (
+    Written,
+    check_schema,
+    lock_schema,
+    transaction,
+    write,
+)
+from tracequill_collector.pipeline import Span
+
+Reject = Callable[[Sequence[Rejected]], Awaitable[None]]
+"""Takes over spans that cannot be stored; returning means that the exporter may forget them."""
+
+# One transaction: large enough to spread its fixed cost, small enough to hold locks briefly.
+MAX_BATCH_SPANS = 2_000
+MAX_BATCH_BYTES = 8 * 1024 * 1024
+
+ANNOUNCE_SECONDS = 1.0
+# NOTIFY takes 8,000 bytes; an id has ten digits at most.
+_MAX_ANNOUNCED = 500
+
+# Phoenix looks for changed prices as often, and as far back in case clocks differ.
+_PRICES_SECONDS = 5.0
+_PRICES_OVERLAP = timedelta(seconds=10)
+
+
+class UnforeseenError(RetryableError):
+    """An error that nobody has foreseen: nothing is lost, but a person should look."""
+
+
+@dataclass(slots=True)
+class ExporterCounts:
+    """What an exporter has done since it started."""
+
+    stored_spans: int = 0
+    seen_before_spans: int = 0
+    rejected_spans: int = 0
+    transactions: int = 0
+    failed_transactions: int = 0
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of the parts of a batch."""
+
+    is_any_stored: bool = False
+    rejected: list[Rejected] = field(default_factory=list)
+    failed: list[tuple[SpanRow, BaseException]] = field(default_factory=list)
+    """Spans that fail alone, each with the error."""
+
+
+class _RollBack(Exception):
+    """Leaves a transaction that was only a trial."""
+
+
+class PostgresExporter:
+    """A SpanConsumer that writes Phoenix's rows."""
+
+    def __init__(self, url: str, *, schema: str | None, reject: Reject) -> None:
+        """Raises ValueError when *url* is none of Postgres."""
+        self.counts = ExporterCounts()
+        self._url = asyncpg_url(url)
+        self._schema = schema
+        self._reject = reject
+        self._connection: Connection | None = None
+        self._prices = Prices()
+        self._prices_since: datetime | None = None
+        self._prices_at = float("-inf")
+        self._changed_projects: set[int] = set()
+        self._announced_at = float("-inf")
+
+    async def check(self) -> None:
+        """Return when spans could be stored now; else raise a RetryableError that says why not."""
+        try:
+            connection = await self._connected()
+            async with transaction(connection, self._schema):
+                await check_schema(connection)
+            await self._refresh_prices(connection)
+        except Exception as error:
+            raise self._retryable(error) from error
+
+    async def consume(self, spans: Sequence[Span]) -> None:
+        """Store *spans*; returning means that each is committed or was taken by ``reject``."""
+        try:
+            await self._refresh_prices(await self._connected())
+        except Exception as error:
+            raise self._retryable(error) from error
+        rows: list[SpanRow] = []
+        rejected: list[Rejected] = []
+        for span in spans:
+            try:
+                rows.append(span_row(span, self._prices.cost))
+            except Exception as error:  # a pure function: it fails on this span every time
+                reason = f"the span makes no row: {describe(error)}."
+                rejected.append(Rejected(span, reason))
+        await self._hand_over(rejected)
+        for batch in _batches(rows):
+            await self._store(batch)
+
+    async def announce(self) -> None:
+        """Tell Phoenix's pages of new spans, once a second at most; failing to do so is no loss."""
+        if not self._changed_projects or time.monotonic() - self._announced_at < ANNOUNCE_SECONDS:
+            return
+        self._announced_at = time.monotonic()
+        changed, self._changed_projects = sorted(self._changed_projects), set()
+        try:
+            connection = await self._connected()
+            for first in range(0, len(changed), _MAX_ANNOUNCED):
+                ids = changed[first : first + _MAX_ANNOUNCED]
+                await connection.execute(QUERIES["notify"], json.dumps(ids))
+        except Exception as error:
+            self._changed_projects.update(changed)
+            self._let_go(error)
+
+    async def close(self) -> None:
+        """Close the connection; what is not committed is rolled back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                await connection.close(timeout=1)
+
+    # --- the connection ---------------------------------------------------------------------
+
+    async def _connected(self) -> Connection:
+        """Give the open connection, else a new one to a schema that was checked."""
+        if self._connection is not None and not self._connection.is_closed():
+            return self._connection
+        try:
+            connection = await connect(self._url)
+        except Exception as error:
+            # Postgres' answers to a client that knocks quote no data, and say what is wrong.
+            reason = str(error).partition("\n")[0].rstrip(".") or describe(error)
+            raise RetryableError(f"no connection to {mask_url(self._url)}: {reason}.") from error
+        try:
+            async with transaction(connection, self._schema):
+                await check_schema(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        self._connection = connection
+        # It may be another database now: a failover, or a restored one.
+        self._prices, self._prices_since = Prices(), None
+        self._prices_at = float("-inf")
+        return connection
+
+    async def _refresh_prices(self, connection: Connection) -> None:
+        if time.monotonic() - self._prices_at < _PRICES_SECONDS:
+            return
+        asked_at = time.monotonic()
+        async with transaction(connection, self._schema):
+            now: datetime = await connection.fetchval(QUERIES["database_time"])
+            records = await connection.fetch(QUERIES["model_prices"], self._prices_since)
+        self._prices.merge(map(_model_row, records))
+        self._prices_since = now - _PRICES_OVERLAP
+        self._prices_at = asked_at
+
+    def _let_go(self, error: Exception) -> None:
+        """Drop the connection where *error* may come from it: the next try gets a fresh one."""
+        if isinstance(error, RetryableError) or is_of_the_batch(error):
+            return
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    def _retryable(self, error: Exception) -> RetryableError:
+        """Say what *error* means for the batch: wait and try again."""
+        self._let_go(error)
+        if isinstance(error, RetryableError):
+            return error
+        sentence = f"{mask_url(self._url)}: {describe(error)}."
+        kind = UnforeseenError if remedy(error) is Remedy.WAIT else RetryableError
+        return kind(sentence)
+
+    # --- storing ----------------------------------------------------------------------------
+
+    async def _store(self, batch: Sequence[SpanRow]) -> None:
+        outcome = _Outcome()
+        await self._store_or_bisect(batch, outcome)
+        if outcome.failed and not outcome.is_any_stored and not await self._takes_a_plain_span():
+            raise UnforeseenError(
+                "no span can be stored, not even a plain one: "
+                f"{describe(outcome.failed[0][1])}. Nothing is lost; look at the database."
+            )
+        await self._hand_over(
+            outcome.rejected
+            + [
+                Rejected(row.span, f"Postgres cannot store the span: {describe(error)}.")
+                for row, error in outcome.failed
+            ]
+        )
+
+    async def _store_or_bisect(self, batch: Sequence[SpanRow], outcome: _Outcome) -> None:
+        """Store *batch*, or what can be stored of it; an error that is no span's is raised."""
+        try:
+            written = await self._store_whole(batch)
+        except Exception as error:
+            if remedy(error) not in (Remedy.BISECT, Remedy.REPEAT_THEN_BISECT):
+                raise self._retryable(error) from error
+            if len(batch) == 1:
+                outcome.failed.append((batch[0], error))
+                return
+        else:
+            outcome.is_any_stored = True
+            outcome.rejected += written.rejected
+            return
+        middle = len(batch) // 2
+        await self._store_or_bisect(batch[:middle], outcome)
+        await self._store_or_bisect(batch[middle:], outcome)
+
+    async def _store_whole(self, batch: Sequence[SpanRow]) -> Written:
+        try:
+            written = await self._transact(batch)
+        except Exception as error:
+            if remedy(error) is not Remedy.REPEAT_THEN_BISECT:
+                raise
+            written = await self._transact(batch)
+        self.counts.stored_spans += written.spans
+        self.counts.seen_before_spans += written.seen_before
+        self._changed_projects |= written.project_ids
+        return written
+
+    async def _transact(self, batch: Sequence[SpanRow], *, is_trial: bool = False) -> Written:
+        connection = await self._connected()
+        try:
+            async with transaction(connection, self._schema):
+                await lock_schema(connection)
+                written = await write(connection, batch)
+                if is_trial:
+                    raise _RollBack
+        except _RollBack:
+            return written
+        except BaseException:
+            self.counts.failed_transactions += 1
+            raise
+        self.counts.transactions += 1
+        return written
+
+    async def _takes_a_plain_span(self) -> bool:
+        """Say whether the database can store spans at all, by one that is rolled back."""
+        span = Span(
+            trace_id="f" * 32,
+            span_id="f" * 16,
+            parent_id=None,
+            name="plain",
+            span_kind="UNKNOWN",
+            start_time_unix_ns=0,
+            end_time_unix_ns=0,
+            attributes={},
+            events=[],
+            status_code="UNSET",
+            status_message="",
+            project_name="default",
+        )
+        try:
+            await self._transact([span_row(span, self._prices.cost)], is_trial=True)
+        except Exception as error:
+            if remedy(error) in (Remedy.BISECT, Remedy.REPEAT_THEN_BISECT):
+                return False
+            raise self._retryable(error) from error
+        return True
+
+    async def _hand_over(self, rejected: Sequence[Rejected]) -> None:
+        if rejected:
+            await self._reject(rejected)
+            self.counts.rejected_spans += len(rejected)
+
+
+def _model_row(record: asyncpg.Record) -> ModelRow:
+    prices = tuple(PriceRow(*price) for price in json.loads(record["prices"]))
+    return ModelRow(**{**record, "prices": prices})
+
+
+def _batches(rows: Sequence[SpanRow]) -> Iterator[list[SpanRow]]:
+    batch: list[SpanRow] = []
+    size_bytes = 0
+    for row in rows:
+        if batch and (len(batch) >= MAX_BATCH_SPANS or size_bytes >= MAX_BATCH_BYTES):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(row)
+        size_bytes += row.size_bytes
+    if batch:
+        yield batch

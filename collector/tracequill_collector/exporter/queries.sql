@@ -1,0 +1,303 @@
+-- Every statement of the exporter, in the order in which a batch runs them.
+-- They write what stands in Phoenix's schema and know nothing else of Phoenix.
+--
+-- Locks are taken in this order, and within a statement in the order of its ORDER BY, so that two
+-- exporters never wait for each other in a circle: stored traces, projects, sessions, new traces,
+-- session ranges, spans, ancestors, costs. Phoenix's own writers take a trace before its session
+-- as well.
+
+-- lock_tables --
+-- Keeps migrations out until the end, or fails at once when one is under way (or wants to begin).
+LOCK TABLE projects, project_sessions, traces, spans, span_costs, span_cost_details
+IN ROW EXCLUSIVE MODE NOWAIT
+
+-- schema_state --
+-- The schema's revision, and whether the built-in prices are there.
+SELECT
+    ARRAY(SELECT version_num::text FROM alembic_version) AS revisions,
+    EXISTS (
+        SELECT FROM generative_models AS m
+        JOIN token_prices AS p ON p.model_id = m.id
+        WHERE m.is_built_in AND m.deleted_at IS NULL
+    ) AS has_prices
+
+-- model_prices --
+-- The models that changed since $1 (NULL: all of them), each with its prices as JSON.
+SELECT
+    m.id,
+    m.provider,
+    m.name_pattern,
+    m.is_built_in,
+    m.start_time,
+    m.deleted_at IS NOT NULL AS is_deleted,
+    coalesce(
+        (
+            SELECT json_agg(
+                json_build_array(p.token_type, p.is_prompt, p.base_rate, p.customization)
+                ORDER BY p.id
+            )
+            FROM token_prices AS p
+            WHERE p.model_id = m.id
+        ),
+        '[]'
+    )::text AS prices
+FROM generative_models AS m
+WHERE $1::timestamptz IS NULL OR m.updated_at >= $1 OR m.deleted_at >= $1
+
+-- database_time --
+-- The database's clock, so that what changes from now on is seen by the next model_prices.
+SELECT clock_timestamp()
+
+-- lock_traces --
+-- The stored ones of these traces, locked: one exporter at a time writes a trace, or the sums up
+-- its spans would miss what the other one adds.
+SELECT trace_id, id, project_rowid, project_session_rowid, start_time, end_time
+FROM traces
+WHERE trace_id = ANY($1::text[])
+ORDER BY trace_id
+FOR NO KEY UPDATE
+
+-- known_spans --
+-- The stored ones of these spans, each with its trace.
+SELECT s.span_id, t.trace_id
+FROM spans AS s
+JOIN traces AS t ON t.id = s.trace_rowid
+WHERE s.span_id = ANY($1::text[])
+
+-- find_projects --
+-- The stored ones of these projects; they cannot be deleted until the end.
+SELECT name, id
+FROM projects
+WHERE name = ANY($1::text[])
+ORDER BY name
+FOR KEY SHARE
+
+-- insert_projects --
+-- New projects, but for those that somebody else has made in the meantime.
+INSERT INTO projects (name, gradient_start_color, gradient_end_color)
+SELECT name, gradient_start_color, gradient_end_color
+FROM unnest($1::text[], $2::text[], $3::text[]) AS new
+    (name, gradient_start_color, gradient_end_color)
+ORDER BY name
+ON CONFLICT DO NOTHING
+RETURNING name, id
+
+-- find_sessions --
+-- The stored ones of these sessions; they cannot be deleted until the end.
+SELECT session_id, id
+FROM project_sessions
+WHERE session_id = ANY($1::text[])
+ORDER BY session_id
+FOR KEY SHARE
+
+-- insert_sessions --
+-- New sessions, but for those that somebody else has made in the meantime.
+INSERT INTO project_sessions (session_id, project_id, start_time, end_time)
+SELECT session_id, project_id, start_time, end_time
+FROM unnest($1::text[], $2::int[], $3::timestamptz[], $4::timestamptz[]) AS new
+    (session_id, project_id, start_time, end_time)
+ORDER BY session_id
+ON CONFLICT DO NOTHING
+RETURNING session_id, id
+
+-- insert_traces --
+-- New traces, but for those that somebody else has made in the meantime.
+INSERT INTO traces (trace_id, project_rowid, project_session_rowid, start_time, end_time)
+SELECT trace_id, project_rowid, project_session_rowid, start_time, end_time
+FROM unnest($1::text[], $2::int[], $3::int[], $4::timestamptz[], $5::timestamptz[]) AS new
+    (trace_id, project_rowid, project_session_rowid, start_time, end_time)
+ORDER BY trace_id
+ON CONFLICT DO NOTHING
+RETURNING trace_id, id
+
+-- update_traces --
+-- Wider ranges, and a session for those that had none; the rows are locked already.
+UPDATE traces AS t
+SET
+    start_time = least(t.start_time, new.start_time),
+    end_time = greatest(t.end_time, new.end_time),
+    project_session_rowid = coalesce(t.project_session_rowid, new.project_session_rowid)
+FROM unnest($1::int[], $2::int[], $3::timestamptz[], $4::timestamptz[]) AS new
+    (id, project_session_rowid, start_time, end_time)
+WHERE t.id = new.id
+
+-- widen_sessions --
+-- Wider ranges of sessions; those that are wide enough are not locked.
+WITH new AS (
+    SELECT *
+    FROM unnest($1::int[], $2::timestamptz[], $3::timestamptz[]) AS new (id, start_time, end_time)
+),
+locked AS (
+    SELECT s.id
+    FROM project_sessions AS s
+    JOIN new ON new.id = s.id
+    WHERE s.start_time > new.start_time OR s.end_time < new.end_time
+    ORDER BY s.id
+    FOR NO KEY UPDATE OF s
+)
+UPDATE project_sessions AS s
+SET
+    start_time = least(s.start_time, new.start_time),
+    end_time = greatest(s.end_time, new.end_time)
+FROM locked
+JOIN new ON new.id = locked.id
+WHERE s.id = locked.id
+
+-- counts_below --
+-- For new spans ($2) of stored traces ($1): the sums over their stored children.
+SELECT
+    t.trace_id,
+    s.parent_id,
+    sum(s.cumulative_error_count)::bigint AS errors,
+    sum(s.cumulative_llm_token_count_prompt)::bigint AS prompt_tokens,
+    sum(s.cumulative_llm_token_count_completion)::bigint AS completion_tokens
+FROM spans AS s
+JOIN traces AS t ON t.id = s.trace_rowid
+WHERE s.trace_rowid = ANY($1::int[]) AND s.parent_id = ANY($2::text[])
+GROUP BY t.trace_id, s.parent_id
+
+-- ancestors --
+-- The stored ancestors of new spans, from their parents ($2, each in its trace, $1) upwards. UNION
+-- drops what was met before, so it ends where parents form a circle.
+WITH RECURSIVE above AS (
+    SELECT s.id, s.span_id, s.parent_id, s.trace_rowid
+    FROM unnest($1::int[], $2::text[]) AS child (trace_rowid, parent_id)
+    JOIN spans AS s ON s.span_id = child.parent_id AND s.trace_rowid = child.trace_rowid
+    UNION
+    SELECT s.id, s.span_id, s.parent_id, s.trace_rowid
+    FROM above AS child
+    JOIN spans AS s ON s.span_id = child.parent_id AND s.trace_rowid = child.trace_rowid
+)
+SELECT above.id, above.span_id, above.parent_id, t.trace_id
+FROM above
+JOIN traces AS t ON t.id = above.trace_rowid
+
+-- insert_spans --
+-- New spans, but for those whose id somebody else has stored in the meantime.
+INSERT INTO spans (
+    trace_rowid,
+    span_id,
+    parent_id,
+    name,
+    span_kind,
+    start_time,
+    end_time,
+    attributes,
+    events,
+    status_code,
+    status_message,
+    cumulative_error_count,
+    cumulative_llm_token_count_prompt,
+    cumulative_llm_token_count_completion,
+    llm_token_count_prompt,
+    llm_token_count_completion
+)
+SELECT *
+FROM unnest(
+    $1::int[],
+    $2::text[],
+    $3::text[],
+    $4::text[],
+    $5::text[],
+    $6::timestamptz[],
+    $7::timestamptz[],
+    $8::jsonb[],
+    $9::jsonb[],
+    $10::text[],
+    $11::text[],
+    $12::int[],
+    $13::int[],
+    $14::int[],
+    $15::int[],
+    $16::int[]
+) AS new (
+    trace_rowid,
+    span_id,
+    parent_id,
+    name,
+    span_kind,
+    start_time,
+    end_time,
+    attributes,
+    events,
+    status_code,
+    status_message,
+    cumulative_error_count,
+    cumulative_llm_token_count_prompt,
+    cumulative_llm_token_count_completion,
+    llm_token_count_prompt,
+    llm_token_count_completion
+)
+ORDER BY span_id
+ON CONFLICT DO NOTHING
+RETURNING span_id, id
+
+-- add_to_ancestors --
+-- What stored ancestors gain by the new spans below them.
+WITH locked AS (
+    SELECT s.id
+    FROM spans AS s
+    WHERE s.id = ANY($1::int[])
+    ORDER BY s.id
+    FOR NO KEY UPDATE
+)
+UPDATE spans AS s
+SET
+    cumulative_error_count = s.cumulative_error_count + gained.errors,
+    cumulative_llm_token_count_prompt
+        = s.cumulative_llm_token_count_prompt + gained.prompt_tokens,
+    cumulative_llm_token_count_completion
+        = s.cumulative_llm_token_count_completion + gained.completion_tokens
+FROM locked
+JOIN unnest($1::int[], $2::int[], $3::int[], $4::int[]) AS gained
+    (id, errors, prompt_tokens, completion_tokens)
+    ON gained.id = locked.id
+WHERE s.id = locked.id
+
+-- insert_costs --
+-- The costs of new spans, and their details, which find their cost by the span.
+WITH costs AS (
+    INSERT INTO span_costs (
+        span_rowid,
+        trace_rowid,
+        span_start_time,
+        model_id,
+        total_cost,
+        total_tokens,
+        prompt_cost,
+        prompt_tokens,
+        completion_cost,
+        completion_tokens
+    )
+    SELECT *
+    FROM unnest(
+        $1::bigint[],
+        $2::bigint[],
+        $3::timestamptz[],
+        $4::bigint[],
+        $5::float8[],
+        $6::float8[],
+        $7::float8[],
+        $8::float8[],
+        $9::float8[],
+        $10::float8[]
+    )
+    RETURNING id, span_rowid
+)
+INSERT INTO span_cost_details (
+    span_cost_id,
+    token_type,
+    is_prompt,
+    cost,
+    tokens,
+    cost_per_token
+)
+SELECT costs.id, detail.token_type, detail.is_prompt, detail.cost, detail.tokens, detail.per_token
+FROM unnest(
+    $11::bigint[], $12::text[], $13::bool[], $14::float8[], $15::float8[], $16::float8[]
+) AS detail (span_rowid, token_type, is_prompt, cost, tokens, per_token)
+JOIN costs ON costs.span_rowid = detail.span_rowid
+
+-- notify --
+-- Tells Phoenix's pages which projects ($1, a JSON list of their row ids) have new spans.
+SELECT pg_notify('tracequill_spans', $1)

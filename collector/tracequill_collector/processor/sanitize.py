@@ -1,0 +1,77 @@
+"""Values that Postgres or JSON cannot hold become the nearest that they can.
+
+A nested value enters, a value that ``orjson`` writes and ``jsonb`` takes leaves: the same object
+when nothing was wrong. Phoenix loses the span in each of these cases; here it is kept:
+
+- NUL and lone surrogates become U+FFFD, in values and in keys;
+- bytes become their base64;
+- integers past 64 bits become their digits;
+- what is nested too deep becomes its JSON, as one string.
+
+NaN and the infinities need nothing: ``orjson`` writes null for them, as in Phoenix.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import Any
+
+import orjson
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_REPLACEMENT = "\ufffd"
+
+# orjson writes 254 levels; the value stands below the keys of the span's attributes.
+_MAX_LEVELS = 240
+_MIN_INTEGER = -(2**63)
+_MAX_INTEGER = 2**64 - 1
+
+
+def storable_text(text: str) -> str:
+    """Give *text* with every character replaced that Postgres cannot keep."""
+    return _UNSTORABLE.sub(_REPLACEMENT, text)
+
+
+def storable(value: dict[str, Any]) -> dict[str, Any]:
+    """Give *value* itself when it can be stored as it is, else a repaired copy."""
+    try:
+        text = orjson.dumps(value)
+    except TypeError:
+        return _repaired_object(value, _MAX_LEVELS)
+    # Also hits a written-out backslash-u-0000, which the repair then leaves alone.
+    return _repaired_object(value, _MAX_LEVELS) if b"\\u0000" in text else value
+
+
+def text_of_bytes(value: object) -> str:
+    """Give the base64 of bytes; a ``default`` for ``json.dumps``."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"{type(value).__name__} is no value of an attribute")
+
+
+def _repaired_object(value: dict[str, Any], levels: int) -> dict[str, Any]:
+    repaired: dict[str, Any] = {}
+    for key, item in value.items():
+        name = storable_text(key)
+        while name != key and (name in repaired or name in value):
+            name += _REPLACEMENT  # two keys must not become one
+        repaired[name] = _repaired(item, levels - 1)
+    return repaired
+
+
+def _repaired(value: Any, levels: int) -> Any:
+    if isinstance(value, str):
+        return storable_text(value)
+    if isinstance(value, bytes):
+        return text_of_bytes(value)
+    if isinstance(value, int):
+        return value if _MIN_INTEGER <= value <= _MAX_INTEGER else str(value)
+    if isinstance(value, (dict, list, tuple)):
+        if levels <= 0:
+            return storable_text(json.dumps(value, default=text_of_bytes, ensure_ascii=False))
+        if isinstance(value, dict):
+            return _repaired_object(value, levels)
+        return [_repaired(item, levels - 1) for item in value]
+    return value
