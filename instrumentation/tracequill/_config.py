@@ -41,8 +41,8 @@ class Destination:
     """The project, the address and the way there. Two equal ones need one connection."""
 
     project_name: str
-    url: str
-    """Full URL of the traces endpoint; for gRPC the base URL."""
+    url: str = field(repr=False)
+    """Full URL of the traces endpoint; for gRPC the base URL. May hold a password."""
     protocol: Protocol = "http/protobuf"
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Lower-case names; may hold a key, so never shown."""

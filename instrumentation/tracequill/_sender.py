@@ -244,7 +244,7 @@ def _cleaned(value: Any) -> Any:
         # Two halves of one character become that character; a lone half becomes U+FFFD.
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, (list, tuple)):
-        return [_cleaned(item) for item in value]
+        return tuple(_cleaned(item) for item in value)
     return value
 
 

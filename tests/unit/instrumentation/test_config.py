@@ -76,9 +76,7 @@ def test_the_argument_comes_before_our_variable_before_phoenix_before_openteleme
         seen.append(resolve_destination().url)
     seen.append(resolve_destination(endpoint="http://argument").url)
 
-    assert seen == [
-        f"http://{host}/v1/traces" for host in ("otel", "phoenix", "ours", "argument")
-    ]
+    assert seen == [f"http://{host}/v1/traces" for host in ("otel", "phoenix", "ours", "argument")]
 
 
 def test_a_project_is_named_by_argument_then_ours_then_phoenix(
@@ -146,9 +144,8 @@ def test_no_key_and_no_password_is_shown() -> None:
         endpoint="https://name:secret@c", api_key="secret", headers={"x-key": "secret"}
     )
 
-    assert "secret" not in repr(destination.headers and destination.shown_url)
-    assert "secret" not in repr(resolve_destination(api_key="secret", headers={"x": "secret"}))
     assert destination.shown_url == "https://c/v1/traces"
+    assert "secret" not in repr(destination)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +164,7 @@ def test_no_key_and_no_password_is_shown() -> None:
 def test_a_wrong_setting_is_one_sentence_without_secrets(
     arguments: dict[str, str], message: str
 ) -> None:
-    with pytest.raises(ValueError, match="[.]") as raised:
+    with pytest.raises(ValueError, match=r"\.$") as raised:
         resolve_destination(**arguments)  # type: ignore[arg-type]
 
     assert message in str(raised.value)
