@@ -12,6 +12,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tracequill_collector.otlp import count_spans, parse_traces, rejected_spans
 
+# Each is a sentence; one request may hold thousands of different ones.
+_REASONS_SHOWN = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -27,9 +30,12 @@ class Checked:
 def check(payload: bytes, content_type: str) -> Checked:
     """Parse and check a decompressed request; a PermanentError says why it cannot be parsed."""
     request = parse_traces(payload, content_type)
+    span_count = count_spans(request)
     rejected = rejected_spans(request)
     message = ""
     if rejected:
-        reasons = sorted({item.reason for item in rejected})
-        message = f"{len(rejected)} spans are kept as dead letters: {' '.join(reasons[:5])}"
-    return Checked(request, count_spans(request), len(rejected), message)
+        reasons = sorted({item.reason for item in rejected})[:_REASONS_SHOWN]
+        message = (
+            f"{len(rejected)} of {span_count} spans are kept as dead letters: {' '.join(reasons)}"
+        )
+    return Checked(request, span_count, len(rejected), message)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -38,23 +40,35 @@ async def serve_grpc(intake: Intake, host: str, port: int) -> AsyncIterator[None
 
     Raises a StartError when the port is taken.
     """
-    server = grpc.aio.server(options=_options(intake.request_max_bytes))
-    server.add_generic_rpc_handlers((_service(intake),))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
+        await _try_port(host, port)
+        server = grpc.aio.server(options=_options(intake.request_max_bytes))
+        server.add_generic_rpc_handlers((_service(intake),))
         server.add_insecure_port(address)
-    except RuntimeError:
-        # gRPC names no reason, but a port below 1024 or an address that is not ours are rare.
+    except (OSError, RuntimeError) as error:
+        number = error.errno if isinstance(error, OSError) else None
         raise StartError(
-            f"OTLP/gRPC cannot listen on {address}: the port is taken, or the address is not this "
-            "machine's. Stop what listens there, or set otlp_grpc_port "
-            "(TRACEQUILL_OTLP_GRPC_PORT)."
+            f"OTLP/gRPC cannot listen on {address}: {os.strerror(number) if number else error}. "
+            "Stop what listens there, or set otlp_grpc_port (TRACEQUILL_OTLP_GRPC_PORT)."
         ) from None
     await server.start()
     try:
         yield
     finally:
         await server.stop(_STOP_SECONDS)
+
+
+async def _try_port(host: str, port: int) -> None:
+    """Raise an OSError that says why *port* cannot be had; gRPC itself names no reason."""
+    loop = asyncio.get_running_loop()
+    for family, kind, _, _, address in await loop.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        with socket.socket(family, kind) as probe:
+            # As gRPC does: what is left of closed connections does not hold the port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
 
 
 def _options(request_max_bytes: int) -> list[tuple[str, int]]:
