@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from tracequill_collector.exchange import Exchange
 from tracequill_collector.pipeline import Record
+from tracequill_collector.queue.disk import Disk
 
 
 class RecordSink:
@@ -47,3 +51,61 @@ class MemoryQueue:
     def exchanges(self) -> list[Exchange]:
         """What was appended, decoded."""
         return [Exchange.from_bytes(record.payload) for record in self.records]
+
+
+class FailingDisk(Disk):
+    """A disk that fails as told: put an OSError into ``errors`` under the method's name.
+
+    An error is raised once for each time it stands there. ``short_write`` is how many bytes the
+    next write takes before the one after it is made, or fails. ``calls`` are all in order.
+    """
+
+    def __init__(self) -> None:
+        self.errors: dict[str, list[OSError]] = {}
+        self.short_write: int | None = None
+        self.free: int | None = None
+        self.calls: list[str] = []
+
+    def _note(self, name: str) -> None:
+        self.calls.append(name)
+        if waiting := self.errors.get(name):
+            raise waiting.pop(0)
+
+    def create(self, path: Path) -> int:
+        """Create, or fail."""
+        self._note("create")
+        return super().create(path)
+
+    def write(self, fd: int, buffers: Sequence[bytes | memoryview]) -> int:
+        """Write all, a part, or nothing."""
+        if self.short_write is not None:
+            length, self.short_write = self.short_write, None
+            self.calls.append("write")
+            return super().write(fd, [b"".join(buffers)[:length]])
+        self._note("write")
+        return super().write(fd, buffers)
+
+    def sync(self, fd: int) -> None:
+        """Sync, or fail."""
+        self._note("sync")
+        super().sync(fd)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Sync, or fail."""
+        self._note("sync_folder")
+        super().sync_folder(folder)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename, or fail."""
+        self._note("rename")
+        super().rename(source, target)
+
+    def remove(self, path: Path) -> None:
+        """Remove, or fail."""
+        self._note("remove")
+        super().remove(path)
+
+    def free_bytes(self, folder: Path) -> tuple[int, int]:
+        """Give what is free, or what it was told is."""
+        free, total = super().free_bytes(folder)
+        return (free if self.free is None else self.free), total
