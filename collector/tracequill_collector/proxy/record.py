@@ -26,8 +26,10 @@ from tracequill_collector.proxy.headers import (
 )
 from tracequill_collector.proxy.route import Target
 
-# After a failure that is not a full queue, the next call tries again only after this.
+# After a failure nothing is tried for this long; also the age a queue's own measure may have.
 _PAUSE_SECONDS = 1.0
+# A full queue is tried again after this even when its reader seems to stand still.
+_PROBE_SECONDS = 10.0
 _LOG_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class ExchangeSink:
         self._monotonic = monotonic
         self._full_at_bytes: int | None = None
         self._failed_until = 0.0
+        self._probe_at = 0.0
         self._logged_at = -_LOG_SECONDS
 
     @property
@@ -78,12 +81,14 @@ class ExchangeSink:
     @property
     def takes(self) -> bool:
         """Whether the queue is thought to take another record."""
-        if self._monotonic() < self._failed_until:
+        now = self._monotonic()
+        if now < self._failed_until:
             return False
         backlog_bytes = self._queue.backlog_bytes
         if self._full_at_bytes is not None:
-            # Full is also when the last record did not fit, below the cap.
-            if backlog_bytes >= self._full_at_bytes:
+            # Full is also when a record did not fit, below the cap. The reader makes room.
+            if backlog_bytes >= max(self._full_at_bytes, 1) and now < self._probe_at:
+                self._full_at_bytes = backlog_bytes
                 return False
             self._full_at_bytes = None
         return backlog_bytes < self._max_bytes
@@ -99,14 +104,20 @@ class ExchangeSink:
                 )
             )
         except QueueFullError:
-            self._full_at_bytes = self._queue.backlog_bytes
+            self._full_at_bytes = 0
+            self._pause()
             self._lost("queue_full", "the queue is full")
         except Exception as error:
             # A disk that fails must not fail the call. The value of the error may quote bytes of
             # the exchange, so only its type is told.
-            self._failed_until = self._monotonic() + _PAUSE_SECONDS
+            self._pause()
             reason = error.strerror if isinstance(error, OSError) else type(error).__name__
             self._lost("queue_failed", f"the queue failed: {reason}")
+
+    def _pause(self) -> None:
+        now = self._monotonic()
+        self._failed_until = now + _PAUSE_SECONDS
+        self._probe_at = now + _PROBE_SECONDS
 
     def _lost(self, kind: str, reason: str) -> None:
         self._count_lost(kind)

@@ -110,12 +110,35 @@ def test_a_full_queue_refuses_when_told_until_the_reader_has_taken_something(
     rig.queue.error = QueueFullError("full")
     rig.recording().finish("complete")
     assert rig.sink.refuses
+    rig.clock.now += 1.5
+    assert rig.sink.refuses
 
     rig.queue.backlog_bytes = 8_000
     assert not rig.sink.refuses
 
     rig.queue.backlog_bytes = 10_000
     assert rig.sink.refuses
+
+
+def test_a_full_queue_whose_reader_has_caught_up_takes_calls_again(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "refuse")
+    rig.queue.error = QueueFullError("full")
+    rig.recording().finish("complete")
+    rig.clock.now += 1.5
+
+    assert not rig.sink.refuses
+
+
+def test_a_full_queue_is_tried_again_in_the_end(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "refuse")
+    rig.queue.backlog_bytes = 9_000
+    rig.queue.error = QueueFullError("full")
+    rig.recording().finish("complete")
+    rig.clock.now += 5
+    assert rig.sink.refuses
+
+    rig.clock.now += 10
+    assert not rig.sink.refuses
 
 
 def test_a_failing_disk_is_counted_and_tried_again_after_a_second(
