@@ -1,0 +1,247 @@
+"""Exchanges with Bedrock's runtime: a Call enters, the Interpretation that the SDK's span equals
+leaves.
+
+Knows the operations that make LLM spans, the frames of their streams and botocore's errors.
+No input or output.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from openinference.semconv.trace import (
+    OpenInferenceLLMProviderValues,
+    OpenInferenceSpanKindValues,
+    SpanAttributes,
+)
+
+from tracequill_collector.recorder import (
+    bedrock_claude,
+    bedrock_converse,
+    bedrock_invoke,
+    openai_chat,
+)
+from tracequill_collector.recorder.body import header, parse_json
+from tracequill_collector.recorder.call import Call, Failure, Interpretation
+from tracequill_collector.recorder.eventstream import parse_eventstream
+from tracequill_collector.recorder.message import mapping
+from tracequill_collector.recorder.secret import remove_keys
+
+Operation = Literal["Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"]
+
+_OPERATIONS: dict[str, Operation] = {
+    "converse": "Converse",
+    "converse-stream": "ConverseStream",
+    "invoke": "InvokeModel",
+    "invoke-with-response-stream": "InvokeModelWithResponseStream",
+}
+_SPAN_NAMES: dict[Operation, str] = {
+    "Converse": "bedrock.converse",
+    "ConverseStream": "bedrock.converse_stream",
+    "InvokeModel": "bedrock.invoke_model",
+    "InvokeModelWithResponseStream": "bedrock.invoke_model_with_response_stream",
+}
+# The errors that botocore has classes for; any other is a plain ClientError.
+_MODELED_ERRORS = frozenset(
+    {
+        "AccessDeniedException",
+        "ConflictException",
+        "InternalServerException",
+        "ModelErrorException",
+        "ModelNotReadyException",
+        "ModelStreamErrorException",
+        "ModelTimeoutException",
+        "ResourceNotFoundException",
+        "ServiceQuotaExceededException",
+        "ServiceUnavailableException",
+        "ThrottlingException",
+        "ValidationException",
+    }
+)
+
+
+def operation_of(method: str, segments: list[str]) -> Operation | None:
+    """Name the operation that makes an LLM span, from ``/model/{id}/{operation}``."""
+    if method != "POST" or len(segments) != 3 or segments[0] != "model":
+        return None
+    return _OPERATIONS.get(segments[2])
+
+
+def interpret(call: Call) -> Interpretation | None:
+    """Interpret the exchange, or give None when its operation makes no LLM span."""
+    operation = operation_of(call.exchange.method, call.segments)
+    if operation is None:
+        return None
+    model_id = call.segments[1]
+    result = Interpretation(_SPAN_NAMES[operation])
+    request = call.request_json
+    if isinstance(request, dict):
+        result.add(_request_attributes(operation, model_id, request))
+    else:
+        result.add(
+            [
+                (SpanAttributes.OPENINFERENCE_SPAN_KIND, OpenInferenceSpanKindValues.LLM.value),
+                (SpanAttributes.LLM_PROVIDER, OpenInferenceLLMProviderValues.AWS.value),
+                (SpanAttributes.LLM_MODEL_NAME, model_id),
+                (SpanAttributes.INPUT_VALUE, call.request_text),
+            ]
+        )
+        result.problems.append("request body is not a JSON object")
+    if not call.succeeded:
+        if call.exchange.status:
+            result.fail(_failure(call, operation), call.exchange.end_unix_ns)
+    elif operation.endswith("Stream"):
+        _add_stream(call, operation, model_id, result)
+    elif isinstance(call.response_json, dict):
+        result.add(_response_attributes(call, operation, model_id, call.response_json))
+    elif call.response.data:
+        result.add([(SpanAttributes.OUTPUT_VALUE, call.response_text)])
+        result.problems.append("response body is not a JSON object")
+    return result
+
+
+def _request_attributes(
+    operation: Operation, model_id: str, request: dict[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    if operation.startswith("Converse"):
+        return bedrock_converse.request_attributes(model_id, request)
+    stream = operation.endswith("Stream")
+    if _is_claude(operation, model_id, request):
+        return bedrock_claude.request_attributes(model_id, request, stream=stream)
+    return bedrock_invoke.request_attributes(model_id, request, stream=stream)
+
+
+def _response_attributes(
+    call: Call, operation: Operation, model_id: str, response: dict[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    if operation == "Converse":
+        return bedrock_converse.response_attributes(response)
+    if _is_claude(operation, model_id, call.request_json):
+        return bedrock_claude.response_attributes(response)
+    headers = call.exchange.response_headers
+    return bedrock_invoke.response_attributes(model_id, response, headers)
+
+
+def _is_claude(operation: Operation, model_id: str, request: Any) -> bool:
+    """Whether the bodies are Anthropic's Messages."""
+    if operation.endswith("Stream"):
+        # An inference profile's ARN need not name the vendor, but Messages needs this field.
+        return "anthropic_version" in mapping(request)
+    return bedrock_claude.is_messages_model(model_id)
+
+
+# --- streams ------------------------------------------------------------------------------
+
+
+def _events(
+    call: Call, operation: Operation, result: Interpretation
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give type and payload of the events of a stream until its end or its error, which is
+    recorded.
+    """
+    stream = parse_eventstream(call.response.data)
+    if stream.problem:
+        result.problems.append(stream.problem)
+    for message in stream.messages:
+        payload = parse_json(message.payload)
+        kind = message.text_header(":message-type")
+        if kind != "event":
+            result.fail(
+                _stream_failure(message.headers, payload, operation), call.exchange.end_unix_ns
+            )
+            return
+        if isinstance(payload, dict):
+            yield message.text_header(":event-type"), payload
+        else:
+            result.problems.append("stream holds an event that is not a JSON object")
+
+
+def _add_stream(call: Call, operation: Operation, model_id: str, result: Interpretation) -> None:
+    if operation == "ConverseStream":
+        converse = bedrock_converse.ConverseStream()
+        for kind, payload in _events(call, operation, result):
+            converse.add(kind, payload)
+        if response := converse.whole():
+            result.add(bedrock_converse.response_attributes(response))
+        return
+    chunks = _chunks(call, operation, result)
+    if _is_claude(operation, model_id, call.request_json):
+        claude = bedrock_claude.ClaudeStream()
+        for chunk in chunks:
+            claude.add(chunk)
+        result.add(claude.attributes())
+    elif bedrock_invoke.is_nova(model_id):
+        nova = bedrock_converse.ConverseStream()
+        for chunk in chunks:
+            for kind, event in chunk.items():
+                nova.add(kind, mapping(event))
+        result.add(bedrock_invoke.nova_stream_attributes(nova.whole()))
+    elif bedrock_invoke.is_openai(model_id):
+        result.add(_openai_stream(list(chunks)))
+    else:
+        result.add(bedrock_invoke.other_stream_attributes(model_id, list(chunks)))
+
+
+def _openai_stream(chunks: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
+    name = "amazon-bedrock-invocationMetrics"
+    metrics = [mapping(chunk.pop(name)) for chunk in chunks if name in chunk]
+    response = openai_chat.response_of_chunks(chunks)
+    return bedrock_invoke.openai_stream_attributes(response, metrics[-1] if metrics else {})
+
+
+def _chunks(call: Call, operation: Operation, result: Interpretation) -> Iterator[dict[str, Any]]:
+    """Give what the chunks of InvokeModel's stream carry: the model's own events."""
+    for kind, payload in _events(call, operation, result):
+        encoded = payload.get("bytes")
+        if kind != "chunk" or not isinstance(encoded, str):
+            continue
+        try:
+            event = parse_json(base64.b64decode(encoded))
+        except (binascii.Error, ValueError):
+            event = None
+        if isinstance(event, dict):
+            yield event
+        else:
+            result.problems.append("stream holds a chunk that is not a JSON object")
+
+
+# --- errors -------------------------------------------------------------------------------
+
+
+def _failure(call: Call, operation: Operation) -> Failure:
+    """Give the error that botocore raises for this answer."""
+    body = mapping(call.response_json)
+    code = header(call.exchange.response_headers, "x-amzn-errortype")
+    code = str(code or body.get("code") or body.get("__type") or call.exchange.status)
+    code = code.partition(":")[0].rpartition("#")[2]
+    text = body.get("message", body.get("Message", ""))
+    message = _client_error(code, operation, text)
+    if code in _MODELED_ERRORS:
+        name, module = code, "botocore.errorfactory"
+    else:
+        name, module = "ClientError", "botocore.exceptions"
+    # The instrumentor lets the context of a plain InvokeModel name the exception, and sets the
+    # others itself.
+    description = "" if operation == "InvokeModel" else message
+    return Failure(f"{module}.{name}", message, description)
+
+
+def _stream_failure(headers: dict[str, Any], payload: Any, operation: Operation) -> Failure:
+    """Give the error that botocore raises for a frame that is not an event."""
+    if headers.get(":message-type") == "error":
+        code = headers.get(":error-code", "Unknown")
+        text = headers.get(":error-message", "")
+    else:
+        code = headers.get(":exception-type", "Unknown")
+        text = mapping(payload).get("message", "")
+    message = _client_error(str(code), operation, text)
+    description = message if operation == "ConverseStream" else ""
+    return Failure("botocore.exceptions.EventStreamError", message, description)
+
+
+def _client_error(code: str, operation: Operation, text: Any) -> str:
+    said = remove_keys(text) if isinstance(text, str) else ""
+    return f"An error occurred ({code}) when calling the {operation} operation: {said}"

@@ -1,0 +1,119 @@
+"""AWS event streams: bytes of a recorded body enter, messages leave; no input or output.
+
+A message, all integers big-endian::
+
+    total length u32 · headers length u32 · CRC32 of these eight bytes u32
+    headers · payload · CRC32 of all before u32
+
+Reading stops at the first message that is cut or fails a checksum: what came before is true,
+what comes after cannot be found.
+https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#streaming-event-stream
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+HeaderValue = bool | int | bytes | str
+
+_PRELUDE = struct.Struct(">III")
+_CHECKSUM = struct.Struct(">I")
+_MIN_MESSAGE_BYTES = _PRELUDE.size + _CHECKSUM.size
+# Header value types with a fixed length: 0 and 1 are the booleans themselves.
+_FIXED = {
+    2: struct.Struct(">b"),
+    3: struct.Struct(">h"),
+    4: struct.Struct(">i"),
+    5: struct.Struct(">q"),
+    8: struct.Struct(">q"),
+}
+_UUID_BYTES = 16
+_LENGTH = struct.Struct(">H")
+
+
+@dataclass(frozen=True, slots=True)
+class EventStreamMessage:
+    """One message: its headers, among them ``:message-type`` and ``:event-type``, and payload."""
+
+    headers: dict[str, HeaderValue]
+    payload: bytes
+
+    def text_header(self, name: str) -> str:
+        """Give a header's value as text; empty when it is absent or not text."""
+        value = self.headers.get(name)
+        return value if isinstance(value, str) else ""
+
+
+@dataclass(slots=True)
+class EventStream:
+    """The messages that could be read, and why reading stopped early, if it did."""
+
+    messages: list[EventStreamMessage] = field(default_factory=list)
+    problem: str = ""
+
+
+def parse_eventstream(body: bytes) -> EventStream:
+    """Read the messages of *body*; a problem is told in one sentence, never raised."""
+    stream = EventStream()
+    position = 0
+    while position < len(body):
+        if len(body) - position < _PRELUDE.size:
+            stream.problem = f"event stream is cut at byte {position}"
+            break
+        total, headers_length, checksum = _PRELUDE.unpack_from(body, position)
+        if zlib.crc32(body[position : position + 8]) != checksum:
+            stream.problem = f"event stream has a wrong prelude checksum at byte {position}"
+            break
+        if total < _MIN_MESSAGE_BYTES or headers_length > total - _MIN_MESSAGE_BYTES:
+            stream.problem = f"event stream has impossible lengths at byte {position}"
+            break
+        end = position + total
+        if end > len(body):
+            stream.problem = f"event stream is cut at byte {position}"
+            break
+        (checksum,) = _CHECKSUM.unpack_from(body, end - _CHECKSUM.size)
+        if zlib.crc32(body[position : end - _CHECKSUM.size]) != checksum:
+            stream.problem = f"event stream has a wrong message checksum at byte {position}"
+            break
+        payload_start = position + _PRELUDE.size + headers_length
+        try:
+            headers = _headers(body[position + _PRELUDE.size : payload_start])
+        except (struct.error, ValueError) as error:
+            stream.problem = f"event stream has unreadable headers at byte {position}: {error}"
+            break
+        payload = body[payload_start : end - _CHECKSUM.size]
+        stream.messages.append(EventStreamMessage(headers, payload))
+        position = end
+    return stream
+
+
+def _headers(data: bytes) -> dict[str, HeaderValue]:
+    headers: dict[str, HeaderValue] = {}
+    position = 0
+    while position < len(data):
+        name_end = position + 1 + data[position]
+        name = data[position + 1 : name_end].decode("utf-8")
+        if name_end >= len(data):
+            raise ValueError("a header has no value")
+        kind = data[name_end]
+        position = name_end + 1
+        if kind in (0, 1):
+            headers[name] = kind == 0
+        elif kind in _FIXED:
+            (headers[name],) = _FIXED[kind].unpack_from(data, position)
+            position += _FIXED[kind].size
+        elif kind in (6, 7, 9):
+            length = _UUID_BYTES
+            if kind != 9:
+                (length,) = _LENGTH.unpack_from(data, position)
+                position += _LENGTH.size
+            value = data[position : position + length]
+            if len(value) != length:
+                raise ValueError("a header value is longer than the headers")
+            headers[name] = value.decode("utf-8") if kind == 7 else value
+            position += length
+        else:
+            raise ValueError(f"a header value has the unknown type {kind}")
+    return headers

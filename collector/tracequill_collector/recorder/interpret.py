@@ -1,0 +1,106 @@
+"""The recorder's meaning: an Exchange enters, the span that stands for it leaves.
+
+The same exchange always gives the same span, ids included, so a replay changes nothing. Bad data
+never raises: what cannot be interpreted is recorded plainly, with the problem beside it. Only an
+exchange that no span can stand for is a PermanentError. No input or output.
+"""
+
+from __future__ import annotations
+
+import re
+
+from openinference.semconv.trace import SpanAttributes
+
+from tracequill_collector.errors import PermanentError
+from tracequill_collector.exchange import Exchange
+from tracequill_collector.recorder import bedrock, openai
+from tracequill_collector.recorder.body import parse_json
+from tracequill_collector.recorder.call import Call, Failure, Interpretation
+from tracequill_collector.recorder.message import Pairs
+from tracequill_collector.recorder.plain import facts, plain, proxy_facts
+from tracequill_collector.recorder.secret import remove_keys
+from tracequill_collector.recorder.span import RecordedSpan
+
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
+_SPAN_ID = re.compile(r"[0-9a-f]{16}")
+_MAX_UNIX_NS = 2**63
+
+
+def interpret(exchange: Exchange, default_project_name: str) -> RecordedSpan:
+    """Give the span of *exchange*; PermanentError when it has no usable ids or times."""
+    _check(exchange)
+    call = Call(exchange)
+    result = _meaning(call)
+    _add_end(call, result)
+    problems = [call.request.problem, call.response.problem, *result.problems]
+    result.add(facts(call, [*problems, *_metadata_problem(exchange)]))
+    result.add(_context(exchange))
+    return RecordedSpan(
+        trace_id=exchange.trace_id,
+        span_id=exchange.span_id,
+        parent_span_id=exchange.parent_span_id,
+        name=result.name,
+        start_unix_ns=exchange.start_unix_ns,
+        end_unix_ns=exchange.end_unix_ns,
+        project_name=exchange.project_name or default_project_name,
+        attributes=result.attributes,
+        events=result.events,
+        status=result.status,
+        status_message=result.status_message,
+    )
+
+
+def _check(exchange: Exchange) -> None:
+    if not _TRACE_ID.fullmatch(exchange.trace_id) or not _SPAN_ID.fullmatch(exchange.span_id):
+        raise PermanentError(
+            f"exchange has trace id {exchange.trace_id!r} and span id {exchange.span_id!r}; "
+            "it needs 32 and 16 lower-case hex digits."
+        )
+    if exchange.parent_span_id and not _SPAN_ID.fullmatch(exchange.parent_span_id):
+        raise PermanentError(
+            f"exchange has parent span id {exchange.parent_span_id!r}; "
+            "it needs 16 lower-case hex digits or nothing."
+        )
+    times = (exchange.start_unix_ns, exchange.first_byte_unix_ns, exchange.end_unix_ns)
+    if not all(0 <= time < _MAX_UNIX_NS for time in times):
+        raise PermanentError(f"exchange has the times {times}, which are no unix nanoseconds.")
+
+
+def _meaning(call: Call) -> Interpretation:
+    if call.exchange.traced:
+        return proxy_facts(call)
+    try:
+        # By path, not by vendor: many speak OpenAI's format, Bedrock itself among them.
+        return bedrock.interpret(call) or openai.interpret(call) or plain(call)
+    except Exception as error:
+        # Data can be wrong in more ways than the interpreters foresee; the call is kept anyway.
+        result = plain(call)
+        result.problems.append(f"cannot be interpreted ({type(error).__name__})")
+        return result
+
+
+def _add_end(call: Call, result: Interpretation) -> None:
+    """Say how an exchange ended that did not end by itself."""
+    exchange = call.exchange
+    if exchange.end == "complete" or result.status == "ERROR":
+        return
+    if exchange.end == "client_disconnected":
+        # As in the SDK: left early is neither success nor failure.
+        result.status = "UNSET"
+        return
+    message = remove_keys(exchange.error) or exchange.end
+    result.fail(Failure(f"tracequill.{exchange.end}", message, message), exchange.end_unix_ns)
+
+
+def _context(exchange: Exchange) -> Pairs:
+    yield SpanAttributes.SESSION_ID, exchange.session_id or None
+    yield SpanAttributes.USER_ID, exchange.user_id or None
+    yield SpanAttributes.TAG_TAGS, list(exchange.tags) or None
+    if exchange.metadata and not _metadata_problem(exchange):
+        yield SpanAttributes.METADATA, exchange.metadata
+
+
+def _metadata_problem(exchange: Exchange) -> list[str]:
+    if exchange.metadata and not isinstance(parse_json(exchange.metadata), dict):
+        return ["metadata is not a JSON object"]
+    return []

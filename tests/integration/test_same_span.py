@@ -1,0 +1,146 @@
+"""For the same exchange the recorder's span has the attributes that the instrumentor gives it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.trace.v1 import trace_pb2
+from opentelemetry.sdk.trace import ReadableSpan
+
+from tests.exchange_cases import Case, corpus_cases, own_cases
+from tests.integration.sdk_replay import Applications, applications
+from tracequill_collector.recorder.attributes import PREFIX
+from tracequill_collector.recorder.differences import ABSENT, DIFFERENCES, Attribute
+from tracequill_collector.recorder.interpret import interpret
+from tracequill_collector.recorder.span import encode_span
+
+pytestmark = pytest.mark.integration
+
+_VENDORS = ("openai", "bedrock")
+_ADDITIONS = (PREFIX, "session.id", "user.id", "metadata", "tag.tags")
+_JSON_ATTRIBUTES = (
+    "input.value",
+    "output.value",
+    "invocation_parameters",
+    "json_schema",
+    "function.arguments",
+    "function_call_arguments_json",
+)
+_OWN = [case for case in own_cases() if case.vendor in _VENDORS]
+_CORPUS = corpus_cases(*_VENDORS)
+
+
+@pytest.fixture(scope="module")
+def traced() -> Iterator[Applications]:
+    with applications() as running:
+        yield running
+
+
+@pytest.mark.parametrize("case", _OWN, ids=lambda case: case.name)
+def test_it_is_the_same_span_but_for_the_differences_that_the_case_names(
+    traced: Applications, case: Case
+) -> None:
+    unexplained, used = _compare(traced, case)
+
+    assert unexplained == []
+    assert used == case.differences
+
+
+if _CORPUS:
+
+    @pytest.mark.parametrize("case", _CORPUS, ids=lambda case: case.name)
+    def test_it_is_the_same_span_for_a_recorded_exchange(traced: Applications, case: Case) -> None:
+        unexplained, _ = _compare(traced, case)
+
+        assert unexplained == []
+
+
+def test_every_difference_is_shown_by_a_case() -> None:
+    shown = frozenset().union(*(case.differences for case in _OWN))
+
+    assert shown == {difference.name for difference in DIFFERENCES}
+
+
+def _compare(traced: Applications, case: Case) -> tuple[list[Attribute], set[str]]:
+    """Give what differs without a reason, and the names of the reasons that were needed."""
+    theirs_span, exchange = traced.run(case)
+    theirs = _of_sdk(theirs_span)
+    ours = _of_recorder(encode_span(interpret(exchange, "default")))
+    unexplained: list[Attribute] = []
+    used: set[str] = set()
+    for name in sorted(ours.keys() | theirs.keys()):
+        attribute = (name, ours.get(name, ABSENT), theirs.get(name, ABSENT))
+        if attribute[1] == attribute[2]:
+            continue
+        reasons = [item.name for item in DIFFERENCES if item.covers(theirs_span.name, attribute)]
+        named = [reason for reason in reasons if reason in case.differences]
+        used.update(named[:1] or reasons[:1])
+        if not reasons:
+            unexplained.append(attribute)
+    return unexplained, used
+
+
+def _of_sdk(span: ReadableSpan) -> dict[str, Any]:
+    flat = _comparable(dict(span.attributes or {}))
+    assert span.status.status_code.name
+    flat |= {
+        "name": span.name,
+        "status": span.status.status_code.name,
+        "status_message": span.status.description or "",
+        "events": [event.name for event in span.events],
+    }
+    for event in span.events:
+        flat |= event.attributes or {}
+    return flat
+
+
+def _of_recorder(span: trace_pb2.Span) -> dict[str, Any]:
+    attributes = {item.key: _python(item.value) for item in span.attributes}
+    flat = _comparable(attributes)
+    flat |= {
+        "name": span.name,
+        "status": trace_pb2.Status.StatusCode.Name(span.status.code).removeprefix("STATUS_CODE_"),
+        "status_message": span.status.message,
+        "events": [event.name for event in span.events],
+    }
+    for event in span.events:
+        flat |= {item.key: _python(item.value) for item in event.attributes}
+    return flat
+
+
+def _comparable(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _parsed(name, value)
+        for name, value in attributes.items()
+        if not name.startswith(_ADDITIONS)
+    }
+
+
+def _parsed(name: str, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_parsed("", item) for item in value]
+    if isinstance(value, dict):
+        return {key: _parsed("", item) for key, item in value.items()}
+    if isinstance(value, str) and name.endswith(_JSON_ATTRIBUTES):
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            return value
+        return parsed if isinstance(parsed, dict | list) else value
+    return value
+
+
+def _python(value: AnyValue) -> Any:
+    match value.WhichOneof("value"):
+        case "array_value":
+            return [_python(item) for item in value.array_value.values]
+        case "kvlist_value":
+            return {item.key: _python(item.value) for item in value.kvlist_value.values}
+        case None:
+            return None
+        case kind:
+            return getattr(value, kind)
