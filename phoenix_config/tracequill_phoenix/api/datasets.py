@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import difflib
 import logging
+from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Request
@@ -38,6 +38,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 # Spans in memory at once; an LLM span is a few kilobytes, one with images a few megabytes.
 BATCH_SPANS = 200
+BATCH_IDS = 10_000
 
 # Postgres stores no NUL, and Python's parser refuses it.
 _Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
@@ -84,19 +85,22 @@ async def build_dataset(
     async with database() as session:
         project_id = await _project(session, body.project)
         dataset_id, created = await _dataset(session, body, user_id)
-        statement = matches(
+        spans = matches(
             select(models.Span.id)
             .join(models.Trace, models.Trace.id == models.Span.trace_rowid)
             .where(models.Trace.project_rowid == project_id)
         )
         try:
-            selection = await _select(session, statement, dataset_id, body.limit)
+            span_ids, skipped = await _matches(session, spans, dataset_id, body.limit)
         except DBAPIError as error:  # the filter compares what cannot be compared
             raise HTTPException(422, f"the filter {body.where!r} cannot be evaluated.") from error
-        if not selection.last:
-            raise HTTPException(409, _nothing(body, selection.skipped))
+        if not span_ids:
+            raise HTTPException(409, _nothing(body, skipped))
         version_id = await _version(session, dataset_id, body, user_id)
-        added = await _add(session, selection, dataset_id, version_id)
+        added = 0
+        for start in range(0, len(span_ids), BATCH_SPANS):
+            batch = span_ids[start : start + BATCH_SPANS]
+            added += await _add_spans(session, batch, dataset_id, version_id)
     request.state.event_queue.put(DatasetInsertEvent((dataset_id,)))
     built = BuiltDataset(
         name=body.name,
@@ -104,7 +108,7 @@ async def build_dataset(
         version_id=str(GlobalID("DatasetVersion", str(version_id))),
         created=created,
         added=added,
-        skipped=selection.skipped,
+        skipped=skipped,
     )
     return BuildDatasetResponse(data=built)
 
@@ -172,34 +176,22 @@ async def _dataset(
     return dataset_id, True
 
 
-@dataclass(frozen=True)
-class _Selection:
-    """The spans to add: those of *statement* with an id from *first* to *last*."""
-
-    statement: Select[Any]
-    first: int
-    last: int
-    skipped: int
-
-
-async def _select(
-    session: AsyncSession, statement: Select[Any], dataset_id: int, limit: int | None
-) -> _Selection:
-    """Find the bounds of what is to be added without holding it."""
+async def _matches(
+    session: AsyncSession, spans: Select[tuple[int]], dataset_id: int, limit: int | None
+) -> tuple[array[int], int]:
+    """Find the spans to add, by id, oldest first; and how many match that are in it already."""
     # An example that somebody deleted keeps its row: the span is not added again.
     known = exists().where(
         models.DatasetExample.dataset_id == dataset_id,
         models.DatasetExample.span_rowid == models.Span.id,
     )
-    fresh = statement.where(~known)
-    newest = fresh.order_by(models.Span.id.desc()).limit(limit).subquery()
-    first, last = (
-        await session.execute(select(func.min(newest.c.id), func.max(newest.c.id)))
-    ).one()
-    skipped = await session.scalar(
-        select(func.count()).select_from(statement.where(known).subquery())
-    )
-    return _Selection(fresh, first or 0, last or 0, skipped or 0)
+    newest = spans.where(~known).order_by(models.Span.id.desc()).limit(limit)
+    ids = array("q")
+    async for rows in (await session.stream(newest)).partitions(BATCH_IDS):
+        ids.extend(row[0] for row in rows)
+    ids.reverse()
+    skipped = await session.scalar(select(func.count()).select_from(spans.where(known).subquery()))
+    return ids, skipped or 0
 
 
 async def _version(
@@ -218,26 +210,6 @@ async def _version(
     )
     assert version_id is not None
     return version_id
-
-
-async def _add(
-    session: AsyncSession, selection: _Selection, dataset_id: int, version_id: int
-) -> int:
-    """Add the selected spans, a batch at a time; say how many."""
-    added, last = 0, selection.first - 1
-    while last < selection.last:
-        span_ids: Sequence[int] = (
-            await session.scalars(
-                selection.statement.where(models.Span.id > last, models.Span.id <= selection.last)
-                .order_by(models.Span.id)
-                .limit(BATCH_SPANS)
-            )
-        ).all()
-        if not span_ids:
-            break
-        added += await _add_spans(session, span_ids, dataset_id, version_id)
-        last = span_ids[-1]
-    return added
 
 
 async def _add_spans(

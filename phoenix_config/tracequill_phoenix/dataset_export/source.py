@@ -16,13 +16,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import orjson
 
 from tracequill.errors import CommandError, UsageError
-from tracequill.settings import Settings
+from tracequill.settings import Settings, mask_url
 
 # How much of a result is held at once. Examples differ in size by a factor of a thousand, so the
 # number of rows follows from the size of the rows before.
@@ -107,22 +106,26 @@ async def connect(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
     Raises CommandError, with one sentence, when there is none.
     """
     url = _database_url(settings)
-    search_path = settings.database_schema
-    server_settings = {"search_path": f'"{search_path}"'} if search_path else None
+    schema = settings.database_schema
     try:
-        connection = await asyncpg.connect(url, timeout=10, server_settings=server_settings)
+        connection = await asyncpg.connect(url, timeout=10, statement_cache_size=0)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError) as error:
         raise CommandError(
-            f"the database at {_without_password(url)} cannot be reached: {_reason(error)}. "
+            f"the database at {_shown(url)} cannot be reached: {_reason(error)}. "
             "Start it with 'tracequill up', or correct TRACEQUILL_DATABASE_URL."
         ) from error
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
+            if schema:
+                # Local to the transaction: a pooler may hand the session to somebody else.
+                await connection.execute(
+                    "SELECT set_config('search_path', $1, true)", f'"{schema}"'
+                )
             yield connection
     except asyncpg.UndefinedTableError as error:
         raise CommandError(
-            f"the database at {_without_password(url)} has no Phoenix tables"
-            + (f" in the schema {search_path!r}" if search_path else "")
+            f"the database at {_shown(url)} has no Phoenix tables"
+            + (f" in the schema {schema!r}" if schema else "")
             + ". Start Phoenix on it once, or correct TRACEQUILL_DATABASE_URL."
         ) from error
     except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError) as error:
@@ -224,17 +227,13 @@ def _database_url(settings: Settings) -> str:
                 f"no database is configured and none runs on {str(settings.data_dir)!r}. "
                 "Start it with 'tracequill up', or set TRACEQUILL_DATABASE_URL."
             ) from None
-    return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
+    # SQLAlchemy's forms, which Phoenix takes, as asyncpg takes them.
+    url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
+    return re.sub(r"(?<=[?&])ssl=", "sslmode=", url)
 
 
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url.partition("?")[0] if "password=" in url else url
-    user = parts.netloc.rpartition("@")[0].partition(":")[0]
-    host = parts.netloc.rpartition("@")[2]
-    query = f"?{parts.query}" if parts.query and "password=" not in parts.query else ""
-    return f"{parts.scheme}://{user}@{host}{parts.path}{query}"
+def _shown(url: str) -> str:
+    return re.sub(r"(?<=password=)[^&]*", "***", mask_url(url))
 
 
 def _reason(error: BaseException) -> str:

@@ -13,7 +13,9 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 def client(handler: Handler, key: str | None = None) -> PhoenixClient:
-    return PhoenixClient(Settings(phoenix_api_key=key), httpx.MockTransport(handler))
+    return PhoenixClient(
+        Settings.model_validate({"phoenix_api_key": key}), httpx.MockTransport(handler)
+    )
 
 
 def test_the_key_goes_along_and_pages_are_joined() -> None:
@@ -97,6 +99,6 @@ def test_what_is_not_phoenix_is_said() -> None:
 
 
 def test_a_phoenix_that_is_down_is_one_sentence() -> None:
-    with PhoenixClient(Settings(phoenix_url="http://127.0.0.1:1")) as phoenix:
+    with PhoenixClient(Settings.model_validate({"phoenix_url": "http://127.0.0.1:1"})) as phoenix:
         with pytest.raises(CommandError, match=r"does not answer at http://127\.0\.0\.1:1\. Start"):
             phoenix.get("/v1/projects")

@@ -326,9 +326,7 @@ def test_a_call_that_was_never_answered_is_not_valid() -> None:
     assert [finding.code for finding in validate(row)] == ["tool_reply_missing"]
 
 
-TEXT = st.text(
-    st.characters(codec="utf-8", exclude_characters="\x00", exclude_categories=("Cs",)), min_size=1
-)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1)
 ARGUMENTS = st.dictionaries(TEXT, st.integers() | TEXT, max_size=2)
 
 
