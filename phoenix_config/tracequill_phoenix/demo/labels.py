@@ -1,0 +1,53 @@
+"""What a person would do next: label answers, and make a dataset of the good ones."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from tracequill_phoenix.demo.check import Found
+
+DATASET = "demo-good-answers"
+CONFIG = "quality"
+_SCORES = {"good": 1, "bad": 0}
+
+
+class Phoenix(Protocol):
+    """The part of ``PhoenixClient`` that is used."""
+
+    def post(self, path: str, body: object) -> Any: ...
+
+
+def label_answers(phoenix: Phoenix, found: Found) -> int:
+    """Give the verdicts of the demo's conversations as annotations; say how many."""
+    annotations = []
+    for labelled in found.calls.labelled:
+        span_id = labelled.span_id or found.last_span_id(labelled.trace_id)
+        if span_id:
+            verdict = labelled.verdict
+            annotations.append(
+                {
+                    "span_id": span_id,
+                    "name": CONFIG,
+                    "annotator_kind": "HUMAN",
+                    "result": {
+                        "label": verdict.label,
+                        "score": _SCORES[verdict.label],
+                        "explanation": verdict.explanation,
+                    },
+                    "metadata": {"source": "demo"},
+                }
+            )
+    phoenix.post("/v1/span_annotations?sync=true", {"data": annotations})
+    return len(annotations)
+
+
+def build_dataset(phoenix: Phoenix, project: str) -> dict[str, Any]:
+    """Make the dataset of the good answers of *project*, or add to it; give what was built."""
+    body = {
+        "name": DATASET,
+        "project": project,
+        "where": f"annotations['{CONFIG}'].label == 'good'",
+        "append": True,
+    }
+    built: dict[str, Any] = phoenix.post("/tracequill/api/datasets", body)["data"]
+    return built
