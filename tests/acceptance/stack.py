@@ -144,6 +144,18 @@ class Stack:
         assert result.returncode == 0, result.stderr
         return result.stdout
 
+    def run_demo(self, timeout: float) -> subprocess.CompletedProcess[str]:
+        """What ``up --demo`` runs once it is ready."""
+        url = (self.data_dir / "postgres.url").read_text()
+        return subprocess.run(
+            [sys.executable, "-m", "tracequill_phoenix.demo"],
+            env={**self.environment, "TRACEQUILL_DATABASE_URL": url},
+            cwd=self.data_dir,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
     def _read(self, process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
