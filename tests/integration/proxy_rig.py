@@ -221,8 +221,16 @@ async def upstream(port: int, conversation: Conversation) -> AsyncIterator[list[
     finally:
         server.close()
         for writer in writers:
-            writer.close()
+            await _end(writer)
     assert not failures, failures
+
+
+async def _end(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    if writer.transport.get_write_buffer_size():
+        writer.transport.abort()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 def answering(answer: bytes, requests: list[Message] | None = None) -> Conversation:
@@ -257,7 +265,7 @@ async def client(
     try:
         yield reader, writer
     finally:
-        writer.close()
+        await _end(writer)
 
 
 async def ask(proxy: ProxyProcess, request: bytes) -> Message:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import time
 import weakref
 from types import TracebackType
@@ -364,6 +365,7 @@ def _cause(error: BaseException) -> str:
         return "it is not valid HTTP"
     if isinstance(error, aiohttp.SocketTimeoutError):
         return "it was silent too long"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, OSError) and error.errno:
+        # Not strerror: asyncio writes addresses into it.
+        return os.strerror(error.errno).lower()
     return "the connection was closed"
