@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from tracequill_phoenix.demo.calls import Calls
+from tracequill_phoenix.demo.calls import Calls, Labelled
 
 _WAIT_SECONDS = 30.0
 _PAUSE_SECONDS = 0.25
@@ -35,11 +35,11 @@ class Found:
     def problems(self) -> list[str]:
         """What is missing or too much; nothing when all is as it should be."""
         project, wanted, got = self.calls.project, self.calls.total, len(self.spans)
-        problems = []
         if got < wanted:
-            problems.append(f"{project}: {wanted} calls, but only {got} of their spans came.")
-        elif got > wanted:
-            problems.append(f"{project}: {wanted} calls, but {got} spans: a call was kept twice.")
+            return [f"{project}: {wanted} calls, but only {got} of their spans came."]
+        if got > wanted:
+            return [f"{project}: {wanted} calls, but {got} spans: a call was kept twice."]
+        problems = []
         for what, key, expected in (
             ("sessions", "session.id", self.calls.sessions),
             ("users", "user.id", self.calls.users),
@@ -54,12 +54,16 @@ class Found:
             )
         return problems
 
-    def last_span_id(self, trace_id: str) -> str:
-        """The span of the last call in a trace that asked a model for words; empty if none."""
+    def span_id_of(self, labelled: Labelled) -> str:
+        """The span of an answer, empty when it did not come: the one that the proxy named, else
+        that of the last call in its trace that asked a model for words.
+        """
         spans = [
             span
             for span in self.spans
-            if span["context"]["trace_id"] == trace_id and span["span_kind"] == "LLM"
+            if span["context"]["trace_id"] == labelled.trace_id
+            and span["span_kind"] == "LLM"
+            and labelled.span_id in ("", span["context"]["span_id"])
         ]
         spans.sort(key=lambda span: span["start_time"])
         return str(spans[-1]["context"]["span_id"]) if spans else ""

@@ -18,10 +18,10 @@ class Phoenix(Protocol):
 
 
 def label_answers(phoenix: Phoenix, found: Found) -> int:
-    """Give the verdicts of the demo's conversations as annotations; say how many."""
+    """Give the verdicts about spans that came as annotations; say how many."""
     annotations = []
     for labelled in found.calls.labelled:
-        span_id = labelled.span_id or found.last_span_id(labelled.trace_id)
+        span_id = found.span_id_of(labelled)
         if span_id:
             verdict = labelled.verdict
             annotations.append(
@@ -37,7 +37,8 @@ def label_answers(phoenix: Phoenix, found: Found) -> int:
                     "metadata": {"source": "demo"},
                 }
             )
-    phoenix.post("/v1/span_annotations?sync=true", {"data": annotations})
+    if annotations:
+        phoenix.post("/v1/span_annotations?sync=true", {"data": annotations})
     return len(annotations)
 
 

@@ -20,7 +20,9 @@ def print_summary(
     dataset: dict[str, Any],
 ) -> None:
     """Print the calls of both applications, and where to see them."""
-    table = Table("call", *[one.calls.project for one in found], title="One span for each call")
+    table = Table("call", title="One span for each call")
+    for one in found:
+        table.add_column(one.calls.project, justify="right")
     for operation in sorted({name for one in found for name in one.calls.made}):
         table.add_row(operation, *[str(one.calls.made[operation]) for one in found])
     table.add_section()
@@ -43,4 +45,4 @@ def print_summary(
 
 
 def _line(console: Console, label: str, value: str) -> None:
-    console.print(f"  {label:<24} {value}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"  {label:<26} {value}", soft_wrap=True, highlight=False, markup=False)

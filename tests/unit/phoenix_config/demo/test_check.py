@@ -81,12 +81,14 @@ def test_waiting_ends_when_all_spans_are_there() -> None:
 def test_waiting_ends_when_time_is_up() -> None:
     found = wait_for_spans(FakePhoenix([]), made(2), SINCE, lambda count: None, wait_seconds=0)
 
-    assert found.problems[0] == "demo: 2 calls, but only 0 of their spans came."
+    assert found.problems == ["demo: 2 calls, but only 0 of their spans came."]
 
 
-def test_the_last_call_for_words_in_the_trace_is_labelled() -> None:
+def test_the_last_call_for_words_in_the_trace_is_labelled_or_the_span_that_the_proxy_named() -> (
+    None
+):
     calls = made(3)
-    calls.labelled = [Labelled(GOOD, "a" * 32), Labelled(GOOD, "b" * 32, "c" * 16)]
+    calls.labelled = [Labelled(GOOD, "a" * 32), Labelled(GOOD, "a" * 32, f"{1:016x}")]
     phoenix = FakePhoenix([])
     spans = (span(2), span(1), span(3, span_kind="EMBEDDING"))
 
@@ -95,16 +97,18 @@ def test_the_last_call_for_words_in_the_trace_is_labelled() -> None:
     [(path, body)] = phoenix.posted
     assert count == 2
     assert path == "/v1/span_annotations?sync=true"
-    assert [entry["span_id"] for entry in body["data"]] == [f"{2:016x}", "c" * 16]
+    assert [entry["span_id"] for entry in body["data"]] == [f"{2:016x}", f"{1:016x}"]
     assert body["data"][0]["annotator_kind"] == "HUMAN"
     assert body["data"][0]["result"] == {"label": "good", "score": 1, "explanation": "Correct."}
 
 
 def test_an_answer_whose_span_is_missing_is_not_labelled() -> None:
     calls = made(1)
-    calls.labelled = [Labelled(GOOD, "f" * 32)]
+    calls.labelled = [Labelled(GOOD, "f" * 32), Labelled(GOOD, "a" * 32, "f" * 16)]
+    phoenix = FakePhoenix([])
 
-    assert label_answers(FakePhoenix([]), Found(calls, (span(1),))) == 0
+    assert label_answers(phoenix, Found(calls, (span(1),))) == 0
+    assert phoenix.posted == []
 
 
 def test_the_dataset_is_of_the_good_answers_and_grows_when_the_demo_runs_again() -> None:
