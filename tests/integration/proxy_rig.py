@@ -114,6 +114,13 @@ class ProxyProcess:
         except OSError:
             return 0, ""
 
+    def wait_until_closed(self) -> None:
+        """Wait until nobody listens any more."""
+        started = time.monotonic()
+        while self.page("/readyz")[0]:
+            assert time.monotonic() - started < WAIT_SECONDS
+            time.sleep(0.01)
+
     def memory_bytes(self, which: str = "VmRSS") -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith(f"{which}:"):

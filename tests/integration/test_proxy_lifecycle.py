@@ -1,0 +1,114 @@
+"""The forwarding process is killed, stopped and started; no finished exchange is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.proxy_rig import (
+    Message,
+    ProxyProcess,
+    answering,
+    ask,
+    chunk,
+    client,
+    plain,
+    post,
+    read_body,
+    read_head,
+    upstream,
+)
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[ProxyProcess]:
+    process = ProxyProcess(tmp_path)
+    process.start()
+    yield process
+    process.stop(signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        plain(b'{"answer": 42}'),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + chunk(b'{"answer": ')
+        + chunk(b"42}")
+        + b"0\r\n\r\n",
+    ],
+    ids=["with a length", "chunked"],
+)
+async def test_an_exchange_is_in_the_queue_when_the_client_has_the_last_byte(
+    proxy: ProxyProcess, answer: bytes
+) -> None:
+    async with upstream(proxy.upstream_port, answering(answer)):
+        first = [await ask(proxy, post(b"/openai/v1/x", b"%d" % number)) for number in range(20)]
+        async with client(proxy) as (reader, writer):
+            writer.write(post(b"/openai/v1/x", b"last"))
+            head = await read_head(reader)
+            body = await read_body(reader, head, response=True)
+            os.kill(proxy.pid, signal.SIGKILL)
+    proxy.stop()
+    trace_ids = [message.trace_id for message in [*first, Message(head, body)]]
+    exchanges = await proxy.exchanges(trace_ids)
+
+    assert body == b'{"answer": 42}'
+    assert [exchange.request_body for exchange in exchanges] == [
+        *(b"%d" % number for number in range(20)),
+        b"last",
+    ]
+    assert {exchange.end for exchange in exchanges} == {"complete"}
+
+
+async def test_it_starts_again_after_a_kill_and_goes_on(proxy: ProxyProcess) -> None:
+    async with upstream(proxy.upstream_port, answering(plain(b"{}"))):
+        before = await ask(proxy, post(b"/openai/v1/x", b"1"))
+        proxy.stop(signal.SIGKILL)
+        await asyncio.to_thread(proxy.start)
+        after = await ask(proxy, post(b"/openai/v1/x", b"2"))
+    exchanges = await proxy.exchanges([before.trace_id, after.trace_id])
+
+    assert [exchange.request_body for exchange in exchanges] == [b"1", b"2"]
+
+
+async def test_a_stop_lets_a_stream_finish_and_takes_no_new_call(proxy: ProxyProcess) -> None:
+    finish = asyncio.Event()
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_body(reader, await read_head(reader))
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"one "))
+        await asyncio.wait_for(finish.wait(), 10)
+        writer.write(chunk(b"two") + b"0\r\n\r\n")
+        await writer.drain()
+
+    async with upstream(proxy.upstream_port, conversation), client(proxy) as (reader, writer):
+        writer.write(post(b"/openai/v1/x", b"{}"))
+        head = await asyncio.wait_for(read_head(reader), 5)
+        os.kill(proxy.pid, signal.SIGTERM)
+        await asyncio.to_thread(proxy.wait_until_closed)
+        finish.set()
+        body = await asyncio.wait_for(read_body(reader, head, response=True), 5)
+    code = await asyncio.to_thread(proxy.stop)
+    exchange = await proxy.exchange(Message(head, b"").trace_id)
+
+    assert body == b"one two"
+    assert code == 0
+    assert (exchange.end, exchange.response_body) == ("complete", b"one two")
+
+
+async def test_an_idle_connection_does_not_hold_up_a_stop(proxy: ProxyProcess) -> None:
+    async with client(proxy) as (reader, writer):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        await read_head(reader)
+        async with asyncio.timeout(5):
+            code = await asyncio.to_thread(proxy.stop)
+
+    assert code == 0
