@@ -1,0 +1,72 @@
+"""Phoenix itself, imported once a run, and the requests that are fed to it and to us."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.integration.collector.oracle import Phoenix
+from tests.integration.conftest import database_url
+from tracequill_collector.otlp import parse_traces
+from tracequill_collector.pipeline import Record, RecordKind
+
+_OWN = Path(__file__).parents[2] / "data" / "otlp"
+
+
+@pytest.fixture(scope="session")
+def phoenix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phoenix]:
+    """Phoenix's own code, to compare ours with."""
+    process = Phoenix(tmp_path_factory.mktemp("phoenix_oracle"))
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def new_database(postgres_url: str, phoenix_template: str) -> Iterator[Callable[[], str]]:
+    """Makes databases with Phoenix's schema and prices, as many as a test needs."""
+    names: list[str] = []
+
+    def make() -> str:
+        names.append(f"test_{secrets.token_hex(6)}")
+        _execute(postgres_url, f"CREATE DATABASE {names[-1]} TEMPLATE {phoenix_template}")
+        return database_url(postgres_url, names[-1])
+
+    yield make
+    for name in names:
+        _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def requests() -> list[bytes]:
+    """The requests of ``tests/data/otlp`` in the order of their names, then the corpus' own."""
+    paths = sorted(_OWN.glob("*.json"))
+    if corpus := os.environ.get("TRACEQUILL_CORPUS"):
+        paths.append(Path(corpus) / "otlp-trace.json")
+    return [
+        parse_traces(path.read_bytes(), "application/json").SerializeToString() for path in paths
+    ]
+
+
+@pytest.fixture(scope="session")
+def records(requests: list[bytes]) -> list[Record]:
+    """The same requests as the receiver queues them."""
+    return [Record(RecordKind.OTLP_TRACES, 0, payload) for payload in requests]
+
+
+def _execute(url: str, statement: str) -> None:
+    async def execute() -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    with ThreadPoolExecutor(1) as pool:  # a test's own loop may be running in this thread
+        pool.submit(asyncio.run, execute()).result(60)
