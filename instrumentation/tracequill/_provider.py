@@ -7,6 +7,10 @@ project, and no client loses its tracing.
 
 from __future__ import annotations
 
+# The SDK detects resources anew in a forked child, on a thread pool, whose lock is made free
+# there by a hook of this module. Hooks run in the order of registration, so its must come first:
+# loaded after the first provider, the child waits for ever.
+import concurrent.futures.thread  # noqa: F401
 import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

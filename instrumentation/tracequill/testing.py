@@ -5,15 +5,24 @@
     assert spans[0].attributes["llm.model_name"] == "gpt-4o"
 
 Ids count up from 1 and the clock moves one millisecond a look, so two runs give equal spans.
-Nothing leaves the process.
+Nothing leaves the process. Where the way over the wire matters, ``CollectorServer`` is an
+OTLP/HTTP endpoint on loopback that keeps what it is sent.
 """
 
 from __future__ import annotations
 
+import gzip
+import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
 
 import opentelemetry.sdk.trace
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
@@ -81,6 +90,108 @@ class MemorySender:
     def close(self) -> None:
         """Remember that it was closed."""
         self.closed = True
+
+
+class _ClosingServer(ThreadingHTTPServer):
+    """A server that closes kept connections too when it ends, as a process that ends does."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._connections: list[socket.socket] = []
+        super().__init__(address, handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection and remember it."""
+        connection, address = super().get_request()
+        self._connections.append(connection)
+        return connection, address
+
+    def close_connections(self) -> None:
+        """Close what clients keep open."""
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class CollectorServer:
+    """An OTLP/HTTP endpoint on loopback; answers with each of *statuses* once, then with 200."""
+
+    def __init__(self, statuses: Sequence[int] = (), port: int = 0) -> None:
+        self.requests: list[ExportTraceServiceRequest] = []
+        """The requests that were answered with 200."""
+        self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        """The headers of all requests, names in lower case."""
+        self._statuses = list(statuses)
+        self._changed = threading.Condition()
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                self.send_response(collector._take(self.path, headers, body))
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                """Write nothing."""
+
+        self._server = _ClosingServer(("127.0.0.1", port), Handler)
+        self.port: int = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.close_connections()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def spans(self) -> list[OtlpSpan]:
+        """All spans that were accepted, in the order in which they came."""
+        with self._changed:
+            return [
+                span
+                for request in self.requests
+                for resource_spans in request.resource_spans
+                for scope_spans in resource_spans.scope_spans
+                for span in scope_spans.spans
+            ]
+
+    def wait_for(self, count: int, timeout_seconds: float = 20.0) -> list[OtlpSpan]:
+        """Wait until at least *count* spans are here and give all; TimeoutError after that."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.spans) >= count, timeout_seconds):
+                raise TimeoutError(f"{len(self.spans)} spans came, not {count}")
+            return self.spans
+
+    def _take(self, path: str, headers: dict[str, str], body: bytes) -> int:
+        with self._changed:
+            self.paths.append(path)
+            self.headers.append(headers)
+            status = self._statuses.pop(0) if self._statuses else 200
+            if status == 200:
+                if headers.get("content-encoding") == "gzip":
+                    body = gzip.decompress(body)
+                self.requests.append(ExportTraceServiceRequest.FromString(body))
+            self._changed.notify_all()
+            return status
 
 
 @contextmanager
