@@ -177,7 +177,7 @@ async def _dataset(
 
 
 async def _matches(
-    session: AsyncSession, spans: Select[tuple[int]], dataset_id: int, limit: int | None
+    session: AsyncSession, spans: Select[int], dataset_id: int, limit: int | None
 ) -> tuple[array[int], int]:
     """Find the spans to add, by id, oldest first; and how many match that are in it already."""
     # An example that somebody deleted keeps its row: the span is not added again.

@@ -19,8 +19,9 @@ import orjson
 
 from tracequill.errors import CommandError
 from tracequill_phoenix.dataset_export import openai_chat
+from tracequill_phoenix.dataset_export.conversation import Conversation
 from tracequill_phoenix.dataset_export.finding import Finding
-from tracequill_phoenix.dataset_export.messages import Conversation, to_conversation
+from tracequill_phoenix.dataset_export.messages import to_conversation
 from tracequill_phoenix.dataset_export.source import DatasetVersion, Example, read_examples
 from tracequill_phoenix.dataset_export.write import (
     Document,
@@ -180,6 +181,8 @@ def _check_example(example: Example) -> list[Finding]:
     if example.attributes is None:
         text = "its span is not stored: it was deleted, or the example was never made from one"
         return [Finding("span_gone", text)]
+    if example.is_failed:
+        return [Finding("call_failed", "the call ended in an error, so there is no whole answer")]
     if example.is_edited:
         text = "it was edited in Phoenix after it was made from its span, which has the old answer"
         return [Finding("example_edited", text)]

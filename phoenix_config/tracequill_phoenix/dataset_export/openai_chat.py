@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
+from tracequill_phoenix.dataset_export.conversation import Conversation, Message, ToolCall
 from tracequill_phoenix.dataset_export.finding import Finding
-from tracequill_phoenix.dataset_export.messages import Conversation, Message, ToolCall
 
 MIN_EXAMPLES = 10  # fewer, and the platform refuses the job
 MAX_FILE_BYTES = 512 * 1024 * 1024

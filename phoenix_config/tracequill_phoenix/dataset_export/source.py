@@ -43,8 +43,13 @@ SELECT
     latest.revision_kind,
     s.span_id,
     s.span_kind,
+    s.status_code,
     s.attributes -> 'llm' AS llm,
+    -- The request body again doubles what is read: only where the messages may say less than it.
     CASE WHEN s.attributes #> '{llm,input_messages}' IS NULL
+            OR s.attributes #>> '{llm,system}' = 'anthropic'
+            OR s.attributes #>> '{input,value}'
+                ~ '"(audio|document|file|input_audio|input_file|video|video_url)"'
         THEN s.attributes -> 'input' END AS input,
     CASE WHEN s.attributes #> '{llm,output_messages}' IS NULL
         THEN s.attributes -> 'output' END AS output
@@ -95,6 +100,8 @@ class Example:
     span_id: str | None
     span_kind: str
     attributes: dict[str, Any] | None
+    is_failed: bool
+    """The call ended in an error; what it had answered by then is not an answer."""
     is_edited: bool
     """Somebody changed the example in Phoenix after it was made from its span."""
 
@@ -187,6 +194,7 @@ def _example(row: asyncpg.Record) -> Example:
         span_id=row["span_id"],
         span_kind=row["span_kind"] or "",
         attributes=attributes,
+        is_failed=row["status_code"] == "ERROR",
         is_edited=row["revision_kind"] == "PATCH",
     )
 

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracequill_phoenix.dataset_export.messages import (
-    Conversation,
-    Message,
-    to_conversation,
-)
+from tracequill_phoenix.dataset_export.conversation import Conversation, Message
+from tracequill_phoenix.dataset_export.messages import to_conversation
 from tracequill_phoenix.dataset_export.testing import llm_span, message, tool_call
 
 USER = message("user", "Is it raining in Paris?")
@@ -218,17 +215,6 @@ def test_calls_without_ids_take_those_of_their_replies() -> None:
     assert [call.id for call in history[1].tool_calls] == ["x", "y"]
 
 
-def test_results_of_claude_recorded_as_one_message_are_one_reply_a_call() -> None:
-    calls = [tool_call("f", id="toolu_1"), tool_call("g", id="toolu_2")]
-    results = message("tool", contents=[{"text": "of f"}, {"text": "of g"}])
-    history = history_of([USER, message("assistant", tool_calls=calls), results])
-
-    assert [(turn.role, turn.tool_call_id, texts(turn)) for turn in history[2:]] == [
-        ("tool", "toolu_1", ["of f"]),
-        ("tool", "toolu_2", ["of g"]),
-    ]
-
-
 def test_a_result_mixed_with_other_text_is_not_guessed_at() -> None:
     mixed = message("tool", contents=[{"text": "of f"}, {"text": "And now?"}])
     history = history_of(
@@ -236,6 +222,17 @@ def test_a_result_mixed_with_other_text_is_not_guessed_at() -> None:
     )
 
     assert history[2].tool_call_id == ""
+
+
+def test_a_result_recorded_as_the_users_is_a_tools_reply() -> None:
+    result = message("user", content=None, tool_call_id="t_a")
+    result["message"]["content"] = [{"type": "text", "text": "packed"}]
+    history = history_of(
+        [USER, message("assistant", tool_calls=[tool_call("f", id="t_a")]), result, USER]
+    )
+
+    assert [turn.role for turn in history] == ["user", "assistant", "tool", "user"]
+    assert texts(history[2]) == ["packed"]
 
 
 def test_replies_stand_directly_after_their_call() -> None:
@@ -334,49 +331,6 @@ def test_parallel_tool_calls_comes_from_the_request() -> None:
     assert to_conversation(llm_span([USER], [ANSWER])).parallel_tool_calls is None
 
 
-# --- a chat body instead of messages --------------------------------------------------------
-
-
-def test_a_chat_body_stands_in_where_no_messages_were_recorded() -> None:
-    request = {
-        "messages": [
-            {"role": "user", "content": [{"type": "text", "text": "Weather?"}]},
-            {
-                "role": "assistant",
-                "content": None,
-                "tool_calls": [
-                    {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-                ],
-            },
-            {"role": "tool", "tool_call_id": "1", "content": "rain"},
-            {
-                "role": "user",
-                "content": [{"type": "image_url", "image_url": {"url": "https://a.example/b"}}],
-            },
-        ],
-        "tools": [{"type": "function", "function": {"name": "f"}}],
-    }
-    response = {"choices": [{"message": {"role": "assistant", "content": "Rain."}}]}
-    conversation = to_conversation(
-        {
-            "input": {"value": orjson.dumps(request).decode(), "mime_type": "application/json"},
-            "output": {"value": orjson.dumps(response).decode(), "mime_type": "application/json"},
-        }
-    )
-
-    assert [turn.role for turn in conversation.history] == ["user", "assistant", "tool", "user"]
-    assert conversation.history[3].parts[0].kind == "image"
-    assert texts(conversation.answer) == ["Rain."]
-    assert conversation.tools == [{"type": "function", "function": {"name": "f"}}]
-
-
-@pytest.mark.parametrize("value", ["no JSON", "[]", '{"messages": 3}', '{"messages": ["x"]}'])
-def test_a_body_that_is_no_chat_gives_no_messages(value: str) -> None:
-    attributes = {"input": {"value": value, "mime_type": "application/json"}}
-
-    assert codes(to_conversation(attributes)) == ["no_messages"]
-
-
 # --- whatever was recorded ------------------------------------------------------------------
 
 JSON = st.recursive(
@@ -413,10 +367,14 @@ RECORDED = st.fixed_dictionaries(
 MESSAGES = st.lists(st.fixed_dictionaries({"message": RECORDED | JSON}), max_size=6) | JSON
 
 
-@given(inputs=MESSAGES, outputs=MESSAGES, tools=JSON, parameters=JSON)
+BODY = st.fixed_dictionaries({}, optional={"messages": JSON, "tools": JSON, "choices": JSON})
+
+
+@given(inputs=MESSAGES, outputs=MESSAGES, tools=JSON, parameters=JSON, body=BODY | JSON)
 def test_no_recording_whatever_breaks_the_conversion(
-    inputs: Any, outputs: Any, tools: Any, parameters: Any
+    inputs: Any, outputs: Any, tools: Any, parameters: Any, body: Any
 ) -> None:
+    io = {"value": json.dumps(body), "mime_type": "application/json"}
     conversation = to_conversation(
         {
             "llm": {
@@ -424,7 +382,10 @@ def test_no_recording_whatever_breaks_the_conversion(
                 "output_messages": outputs,
                 "tools": tools,
                 "invocation_parameters": parameters,
-            }
+                "system": "anthropic",
+            },
+            "input": io,
+            "output": io,
         }
     )
 
