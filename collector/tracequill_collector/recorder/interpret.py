@@ -21,8 +21,8 @@ from tracequill_collector.recorder.plain import facts, plain, proxy_facts
 from tracequill_collector.recorder.secret import remove_keys
 from tracequill_collector.recorder.span import RecordedSpan
 
-_TRACE_ID = re.compile(r"[0-9a-f]{32}")
-_SPAN_ID = re.compile(r"[0-9a-f]{16}")
+_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+_SPAN_ID = re.compile(r"(?!0{16})[0-9a-f]{16}")
 _MAX_UNIX_NS = 2**63
 
 
@@ -54,7 +54,7 @@ def _check(exchange: Exchange) -> None:
     if not _TRACE_ID.fullmatch(exchange.trace_id) or not _SPAN_ID.fullmatch(exchange.span_id):
         raise PermanentError(
             f"exchange has trace id {exchange.trace_id!r} and span id {exchange.span_id!r}; "
-            "it needs 32 and 16 lower-case hex digits."
+            "it needs 32 and 16 lower-case hex digits, not all of them 0."
         )
     if exchange.parent_span_id and not _SPAN_ID.fullmatch(exchange.parent_span_id):
         raise PermanentError(

@@ -59,7 +59,7 @@ class RecordedSpan:
     status_message: str = ""
 
 
-def encode_request(spans: Sequence[RecordedSpan], project_name: str) -> bytes:
+def encode_request(spans: Sequence[trace_pb2.Span], project_name: str) -> bytes:
     """Encode *spans*, all of one project, as an ``ExportTraceServiceRequest``."""
     request = ExportTraceServiceRequest()
     resource_spans = request.resource_spans.add()
@@ -69,7 +69,7 @@ def encode_request(spans: Sequence[RecordedSpan], project_name: str) -> bytes:
     scope_spans = resource_spans.scope_spans.add()
     scope_spans.scope.name = SCOPE_NAME
     scope_spans.scope.version = version("tracequill")
-    scope_spans.spans.extend(encode_span(span) for span in spans)
+    scope_spans.spans.extend(spans)
     return request.SerializeToString()
 
 

@@ -1,0 +1,320 @@
+"""The recorder as a process: what the proxy queued arrives in the collector, each call once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp.web
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from tests.exchange_cases import own_case
+from tracequill.settings import load_settings
+from tracequill_collector.pipeline import Record, RecordKind
+from tracequill_collector.queue.dead_letters import DeadLetters
+from tracequill_collector.queue.reader import QueueReader
+from tracequill_collector.queue.writer import QueueWriter
+from tracequill_collector.recorder.interpret import interpret
+from tracequill_collector.status import read_status
+
+pytestmark = pytest.mark.integration
+
+_QUEUE_BYTES = 64 * 1024 * 1024
+_WITHIN_SECONDS = 30
+_READY_SECONDS = 3
+_IDLE_BYTES = 120 * 1024 * 1024
+
+
+class StubCollector:
+    """Takes OTLP requests on a port of its own and keeps the spans; answers as told."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.requests: list[tuple[str, ExportTraceServiceRequest]] = []
+        self.statuses: list[int] = []
+        """The next answers, before it begins to say 200."""
+        self.refused_span_names: set[str] = set()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        application = aiohttp.web.Application(client_max_size=64 * 1024 * 1024)
+        application.router.add_post("/v1/traces", self._take)
+        runner = aiohttp.web.AppRunner(application, shutdown_timeout=0.1)
+        await runner.setup()
+        await aiohttp.web.TCPSite(runner, "127.0.0.1", self.port).start()
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+
+    async def _take(self, request: aiohttp.web.Request) -> aiohttp.web.Response:
+        traces = ExportTraceServiceRequest.FromString(await request.read())
+        names = {span.name for span in _spans(traces)}
+        if self.refused_span_names & names:
+            return aiohttp.web.Response(status=400, text="refused")
+        self.requests.append((request.headers.get("x-project-name", ""), traces))
+        await self.may_answer.wait()
+        status = self.statuses.pop(0) if self.statuses else 200
+        headers = {"retry-after": "1"} if status == 429 else {}
+        return aiohttp.web.Response(status=status, headers=headers)
+
+    @property
+    def span_ids(self) -> list[str]:
+        """The ids of all spans that came, in order, repeated ones repeated."""
+        return [span.span_id.hex() for _, traces in self.requests for span in _spans(traces)]
+
+
+def _spans(traces: ExportTraceServiceRequest) -> list[trace_pb2.Span]:
+    return [
+        span
+        for resource_spans in traces.resource_spans
+        for scope_spans in resource_spans.scope_spans
+        for span in scope_spans.spans
+    ]
+
+
+class Proxy:
+    """What the forwarding process does to the queue: it appends exchanges."""
+
+    def __init__(self, queue: QueueWriter) -> None:
+        self._queue = queue
+        self.span_ids: list[str] = []
+
+    async def forward(self, count: int, case: str = "openai-chat", project: str = "") -> None:
+        """Queue *count* calls like *case*, each with ids of its own."""
+        for _ in range(count):
+            span_id = f"{len(self.span_ids) + 1:016x}"
+            self.span_ids.append(span_id)
+            exchange = own_case(case).exchange(
+                span_id=span_id, trace_id=span_id * 2, project_name=project
+            )
+            await self.append(exchange.to_bytes())
+
+    async def append(self, payload: bytes) -> None:
+        """Queue a payload."""
+        await self._queue.consume(Record(RecordKind.EXCHANGE, time.time_ns(), payload))
+
+
+class RecorderProcess:
+    """The recorder, as the supervisor starts it."""
+
+    def __init__(self, data_dir: Path, collector_port: int) -> None:
+        self.data_dir = data_dir
+        self._environment = {
+            **{key: value for key, value in os.environ.items() if "TRACEQUILL" not in key},
+            "TRACEQUILL_DATA_DIR": str(data_dir),
+            "TRACEQUILL_COLLECTOR_URL": f"http://127.0.0.1:{collector_port}",
+            "TRACEQUILL_PROXY_PROJECT_NAME": "calls",
+        }
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it says that it works."""
+        self.process = await _service("recorder", self.data_dir, self._environment)
+        pid = self.process.pid
+        await _until(lambda: self.status("pid") == pid)
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it and give its exit code."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), _WITHIN_SECONDS)
+
+    def status(self, name: str) -> object:
+        """Give a value of its status file."""
+        status = read_status(self.data_dir / "proxy" / "recorder.status.json")
+        if status is None:
+            return None
+        return status.pid if name == "pid" else status.values.get(name)
+
+
+async def _service(
+    name: str, folder: Path, environment: dict[str, str]
+) -> asyncio.subprocess.Process:
+    with (folder / f"{name}.log").open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            f"tracequill_collector.service.{name}",
+            env=environment,
+            cwd=folder,
+            stderr=log,
+        )
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(_WITHIN_SECONDS):
+        while not condition():  # noqa: ASYNC110 - another process changes it: no event
+            await asyncio.sleep(0.01)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
+    queue = await QueueWriter.open(tmp_path / "proxy" / "queue", max_bytes=_QUEUE_BYTES)
+    yield Proxy(queue)
+    await queue.close()
+
+
+@pytest.fixture
+def collector() -> StubCollector:
+    return StubCollector(_free_port())
+
+
+@pytest.fixture
+async def recorder(tmp_path: Path, collector: StubCollector) -> AsyncIterator[RecorderProcess]:
+    process = RecorderProcess(tmp_path, collector.port)
+    yield process
+    if process.process is not None:
+        await process.end(signal.SIGKILL)
+
+
+async def test_it_works_soon_and_stays_small(
+    proxy: Proxy, collector: StubCollector, recorder: RecorderProcess
+) -> None:
+    async with collector.running():
+        began = time.monotonic()
+        await recorder.start()
+        ready_seconds = time.monotonic() - began
+        await proxy.forward(1)
+        await _until(lambda: len(collector.span_ids) == 1)
+
+    assert recorder.process is not None
+    assert ready_seconds < _READY_SECONDS
+    assert await _resident_bytes(recorder.process.pid) < _IDLE_BYTES
+
+
+async def test_what_came_while_the_collector_was_away_arrives_once(
+    proxy: Proxy, collector: StubCollector, recorder: RecorderProcess
+) -> None:
+    await proxy.forward(250)
+    await recorder.start()
+    await _until(lambda: bool(recorder.status("waiting")))
+    async with collector.running():
+        await _until(lambda: len(collector.span_ids) >= 250)
+        await _until(lambda: recorder.status("recorded_exchanges") == 250)
+        code = await recorder.end()
+
+    assert code == 0
+    assert sorted(collector.span_ids) == sorted(proxy.span_ids)
+    assert recorder.status("waiting") == ""
+    assert recorder.status("queue_backlog_bytes") == 0
+
+
+async def test_a_collector_that_asks_to_wait_gets_each_span_in_the_end(
+    proxy: Proxy, collector: StubCollector, recorder: RecorderProcess
+) -> None:
+    collector.statuses = [503, 429, 500, 404]
+    await proxy.forward(3)
+    async with collector.running():
+        await recorder.start()
+        await _until(lambda: recorder.status("recorded_exchanges") == 3)
+
+    assert collector.span_ids == proxy.span_ids * 5
+
+
+async def test_after_kill_9_the_same_spans_come_again(
+    proxy: Proxy, collector: StubCollector, recorder: RecorderProcess
+) -> None:
+    collector.may_answer.clear()
+    await proxy.forward(5, case="openai-chat-stream")
+    async with collector.running():
+        await recorder.start()
+        await _until(lambda: len(collector.span_ids) == 5)
+        await recorder.end(signal.SIGKILL)
+        collector.may_answer.set()
+        await recorder.start()
+        await _until(lambda: recorder.status("recorded_exchanges") == 5)
+
+    (_, first), (_, second) = collector.requests
+    assert collector.span_ids == proxy.span_ids * 2
+    assert first == second
+
+
+async def test_one_refused_span_is_a_dead_letter_and_the_others_arrive(
+    proxy: Proxy, collector: StubCollector, recorder: RecorderProcess, tmp_path: Path
+) -> None:
+    collector.refused_span_names = {"CreateEmbeddings"}
+    await proxy.forward(6)
+    await proxy.forward(1, case="openai-embeddings")
+    await proxy.forward(6)
+    await proxy.append(b"no exchange")
+    async with collector.running():
+        await recorder.start()
+        await _until(lambda: recorder.status("recorded_exchanges") == 14)
+
+    letters = DeadLetters(tmp_path / "dead_letters").list()
+    assert len(collector.span_ids) == 12
+    assert recorder.status("dead_letters") == 2
+    assert {letter.kind_name for letter in letters} == {"exchange"}
+    assert any("refused" in letter.reason for letter in letters)
+
+
+async def test_each_request_holds_one_project(
+    proxy: Proxy, collector: StubCollector, recorder: RecorderProcess
+) -> None:
+    await proxy.forward(2, project="support-bot")
+    await proxy.forward(2)
+    await proxy.forward(1, project="Ärzte")
+    async with collector.running():
+        await recorder.start()
+        await _until(lambda: recorder.status("recorded_exchanges") == 5)
+
+    projects = [
+        (header, traces.resource_spans[0].resource.attributes[0].value.string_value)
+        for header, traces in collector.requests
+    ]
+    assert sorted(projects) == [("", "Ärzte"), ("calls", "calls"), ("support-bot", "support-bot")]
+
+
+async def test_the_real_receiver_queues_what_the_recorder_sends(
+    proxy: Proxy, tmp_path: Path
+) -> None:
+    http_port, grpc_port = _free_port(), _free_port()
+    settings = load_settings(data_dir=tmp_path, otlp_http_port=http_port, otlp_grpc_port=grpc_port)
+    receiver = await _service("receiver", tmp_path, {**os.environ, **settings.to_environment()})
+    recorder = RecorderProcess(tmp_path, http_port)
+    try:
+        await proxy.forward(2, case="bedrock-converse-stream-tools")
+        await recorder.start()
+        await _until(lambda: recorder.status("recorded_exchanges") == 2)
+    finally:
+        await recorder.end()
+        receiver.terminate()
+        await asyncio.wait_for(receiver.wait(), _WITHIN_SECONDS)
+    reader = await QueueReader.open(settings.collector_queue_dir, consumer="test")
+    records = await reader.read(max_records=10, max_bytes=10**6, wait_seconds=5)
+    await reader.close()
+
+    (queued,) = records
+    spans = _spans(ExportTraceServiceRequest.FromString(queued.record.payload))
+    assert queued.record.project_name == "calls"
+    assert [span.span_id.hex() for span in spans] == proxy.span_ids
+    assert {span.name for span in spans} == {
+        interpret(own_case("bedrock-converse-stream-tools").exchange(), "calls").name
+    }
+
+
+async def _resident_bytes(pid: int) -> int:
+    ps = await asyncio.create_subprocess_exec(
+        "ps", "-o", "rss=", "-p", str(pid), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await ps.communicate()
+    return int(output) * 1024
