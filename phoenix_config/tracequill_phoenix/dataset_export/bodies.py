@@ -8,6 +8,7 @@ format.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,6 +40,9 @@ _MEDIA = {
 }
 
 
+_MEDIA_WORD = re.compile(f'"(?:{"|".join(_MEDIA)})"')
+
+
 def body_of(value: object) -> Any:
     """The JSON of ``input`` or ``output``; None for what is none."""
     recorded = mapping(value)
@@ -47,8 +51,12 @@ def body_of(value: object) -> Any:
     )
 
 
-def lost_media(body: object) -> list[Finding]:
-    """Find content in a request *body* that instrumentors leave out of the messages."""
+def lost_media(value: object) -> list[Finding]:
+    """Find content in the request that ``input`` holds and that its messages leave out."""
+    # Parsing every body a second time would halve the speed for the few that hold such content.
+    if not _MEDIA_WORD.search(text(mapping(value).get("value"))):
+        return []
+    body = body_of(value)
     if isinstance(body, dict):
         body = body.get("messages") or body.get("input")
     for message in items(body if isinstance(body, list) else None):

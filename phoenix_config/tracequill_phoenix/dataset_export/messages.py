@@ -55,8 +55,7 @@ def to_conversation(attributes: Mapping[str, Any], span_kind: str = "LLM") -> Co
     findings: list[Finding] = []
     llm = mapping(attributes.get("llm"))
     parameters = mapping(parsed(llm.get("invocation_parameters")))
-    request = body_of(attributes.get("input"))
-    history = _history(llm, request, findings)
+    history = _history(llm, attributes.get("input"), findings)
     answer = _answer(llm, attributes.get("output"), parameters, findings)
     if answer is not None:
         _identify(answer.tool_calls, len(history))
@@ -66,7 +65,7 @@ def to_conversation(attributes: Mapping[str, Any], span_kind: str = "LLM") -> Co
         findings.append(Finding("no_answer", "the span holds no answer of the model"))
     if str(llm.get("finish_reason", "")).lower() in _TRUNCATED:
         findings.append(Finding("truncated_answer", "the answer was cut off at the limit", False))
-    tools = to_tools(_tool_entries(llm, mapping(request)), findings)
+    tools = to_tools(_tool_entries(llm, attributes.get("input")), findings)
     parallel = parameters.get("parallel_tool_calls")
     return Conversation(
         history=history,
@@ -77,28 +76,28 @@ def to_conversation(attributes: Mapping[str, Any], span_kind: str = "LLM") -> Co
     )
 
 
-def _history(llm: Mapping[str, Any], request: object, findings: list[Finding]) -> list[Message]:
+def _history(llm: Mapping[str, Any], value: object, findings: list[Finding]) -> list[Message]:
     """What the model saw, from the recorded messages, or from the body where that says more."""
-    body = mapping(request)
     seen: list[Finding] = []
     history = _messages(llm.get("input_messages"), seen, "")
     if not history:
-        seen = []
-        history = openai_messages(body.get("messages"), seen)
-    if llm.get("system") == "anthropic" and body.get("messages"):
-        if any(turn.role == "tool" and not turn.tool_call_id for turn in history):
+        history = openai_messages(mapping(body_of(value)).get("messages"), seen)
+    elif any(turn.role == "tool" and not turn.tool_call_id for turn in history):
+        body = mapping(body_of(value))
+        if llm.get("system") == "anthropic" and body.get("messages"):
             seen = []
             history = anthropic_messages(body, seen)
-    findings += seen or lost_media(request)
+    findings += seen or lost_media(value)
     history = _join_turns(history)
     _pair(history)
     return _ordered(history)
 
 
-def _tool_entries(llm: Mapping[str, Any], request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if entries := items(llm.get("tools")):
-        return entries
-    tools = request.get("tools")
+def _tool_entries(llm: Mapping[str, Any], value: object) -> list[dict[str, Any]]:
+    """The tools as recorded, or those of the body where no messages were recorded either."""
+    if llm.get("input_messages"):
+        return items(llm.get("tools"))
+    tools = mapping(body_of(value)).get("tools")
     return [{"tool": {"json_schema": t}} for t in tools] if isinstance(tools, list) else []
 
 

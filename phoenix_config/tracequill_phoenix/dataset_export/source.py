@@ -44,15 +44,7 @@ SELECT
     s.span_id,
     s.span_kind,
     s.status_code,
-    s.attributes -> 'llm' AS llm,
-    -- The request body again doubles what is read: only where the messages may say less than it.
-    CASE WHEN s.attributes #> '{llm,input_messages}' IS NULL
-            OR s.attributes #>> '{llm,system}' = 'anthropic'
-            OR s.attributes #>> '{input,value}'
-                ~ '"(audio|document|file|input_audio|input_file|video|video_url)"'
-        THEN s.attributes -> 'input' END AS input,
-    CASE WHEN s.attributes #> '{llm,output_messages}' IS NULL
-        THEN s.attributes -> 'output' END AS output
+    s.attributes
 FROM latest
 JOIN dataset_examples e ON e.id = latest.dataset_example_id
 LEFT JOIN spans s ON s.id = e.span_rowid
@@ -186,14 +178,11 @@ async def read_examples(
 
 
 def _example(row: asyncpg.Record) -> Example:
-    attributes = None
-    if row["span_id"] is not None:
-        attributes = {"llm": row["llm"], "input": row["input"], "output": row["output"]}
     return Example(
         example_id=row["example_id"],
         span_id=row["span_id"],
         span_kind=row["span_kind"] or "",
-        attributes=attributes,
+        attributes=row["attributes"],
         is_failed=row["status_code"] == "ERROR",
         is_edited=row["revision_kind"] == "PATCH",
     )

@@ -210,4 +210,4 @@ def test_content_that_the_instrumentor_left_out_is_said(request_body: Any) -> No
     ],
 )
 def test_a_word_in_a_text_or_a_tool_is_no_content(request_body: Any) -> None:
-    assert lost_media(request_body) == []
+    assert lost_media(body(request_body)) == []
