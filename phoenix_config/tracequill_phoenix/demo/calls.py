@@ -28,7 +28,7 @@ EMBEDDING_MODEL = "text-embedding-3-small"
 EMBEDDING_DIMENSIONS = 256  # enough for six pages, and easier on the eye in a trace
 WRONG_MODEL = "no-such-model"
 NOVA = "us.amazon.nova-lite-v1:0"
-CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
+CLAUDE = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 INSTRUCTIONS = (
     "You are the support desk of Fennel & Finch, a shop for garden and kitchen tools. "
     "Answer in at most three sentences."

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.status import Status
 
+from tracequill.errors import CommandError
 from tracequill.settings import Settings
 from tracequill_phoenix.demo.calls import Calls
 from tracequill_phoenix.demo.check import Found, find_spans, wait_for_spans
@@ -45,19 +47,22 @@ def run_demo(settings: Settings, console: Console) -> list[str]:
         labels = sum(label_answers(phoenix, one) for one in found)
         wanted_labels = sum(len(calls.labelled) for calls in applications)
         _done(console, f"{labels} answers labelled good or bad", "")
-        dataset = build_dataset(phoenix, PROJECT)
-        _done(console, f"dataset '{dataset['name']}'", f"{dataset['added']} examples added")
+        problems = []
+        dataset: dict[str, Any] = {}
+        try:
+            dataset = build_dataset(phoenix, PROJECT)
+            _done(console, f"dataset '{dataset['name']}'", f"{dataset['added']} examples added")
+        except CommandError as error:  # no good answer came: said together with the reason
+            problems.append(str(error))
         # Once more: a second span of a call may have come after the first.
         found = [find_spans(phoenix, calls, since) for calls in applications]
         projects = {
             calls.project: str(phoenix.get(f"/v1/projects/{calls.project}")["data"]["id"])
             for calls in applications
         }
-    problems = [problem for one in found for problem in one.problems]
+    problems[:0] = [problem for one in found for problem in one.problems]
     if labels < wanted_labels:
         problems.append(f"{wanted_labels} answers were to be labelled, but only {labels} are.")
-    if not dataset["added"]:
-        problems.append(f"the dataset '{dataset['name']}' got no example.")
     print_summary(console, settings.phoenix_base_url, found, projects, labels, dataset)
     return problems
 

@@ -19,7 +19,10 @@ def print_summary(
     labels: int,
     dataset: dict[str, Any],
 ) -> None:
-    """Print the calls of both applications, and where to see them."""
+    """Print the calls of both applications, and where to see them.
+
+    *projects* gives the id of each project; *dataset* is empty when none was built.
+    """
     table = Table("call", title="One span for each call")
     for one in found:
         table.add_column(one.calls.project, justify="right")
@@ -36,12 +39,11 @@ def print_summary(
     first = next(iter(projects.values()))
     _line(console, "sessions, turn by turn", f"{phoenix_url}/projects/{first}/sessions")
     _line(console, f"{labels} labels 'quality'", f"{phoenix_url}/projects/{first}/spans")
-    _line(console, f"dataset {DATASET}", f"{phoenix_url}/datasets/{dataset['dataset_id']}/examples")
-    _line(
-        console,
-        "a training file",
-        f"tracequill export {DATASET} --format openai-chat -o train.jsonl",
-    )
+    if dataset:
+        examples = f"{phoenix_url}/datasets/{dataset['dataset_id']}/examples"
+        _line(console, f"dataset {DATASET}", examples)
+        export = f"tracequill export {DATASET} --format openai-chat -o train.jsonl"
+        _line(console, "a training file", export)
 
 
 def _line(console: Console, label: str, value: str) -> None:
