@@ -139,7 +139,7 @@ async def _listen(app: FastAPI, settings: Settings, state: Mapping[str, Any]) ->
             )
 
     await listen(
-        functools.partial(direct_connection, settings.database_url),
+        functools.partial(direct_connection, settings.database_url, "live refresh"),
         all_project_ids,
         lambda project_ids: event_queue.put(SpanInsertEvent(project_ids)),
     )

@@ -65,9 +65,7 @@ async def _forward(request: Request, collector: CollectorClient, max_bytes: int)
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
         return _oversize(max_bytes)
-    headers = [
-        (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
-    ]
+    headers = [(_text(name), _text(value)) for name, value in request.headers.raw]
     body = _Body(request, max_bytes)
     try:
         answer = await collector.post_traces(body, headers)
@@ -80,11 +78,19 @@ async def _forward(request: Request, collector: CollectorClient, max_bytes: int)
     return as_response(answer)
 
 
+def _text(header: bytes) -> str:
+    """Decode as the HTTP client will encode, so that the bytes stay the same."""
+    try:
+        return header.decode("utf-8")
+    except UnicodeDecodeError:
+        return header.decode("latin-1")
+
+
 def as_response(answer: Answer) -> Response:
-    """Give the collector's answer as ours, with every one of its headers."""
+    """Give the collector's answer as ours, with all its headers but those every server sets."""
     response = Response(answer.body, status_code=answer.status)
     for name, value in answer.headers:
-        if name.lower() != "content-length":
+        if name.lower() not in ("content-length", "date", "server"):
             response.headers.append(name, value)
     return response
 

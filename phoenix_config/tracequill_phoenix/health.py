@@ -32,7 +32,7 @@ async def readyz(request: Request) -> PlainTextResponse:
         async with asyncio.timeout(_DATABASE_SECONDS), request.app.state.db() as session:
             await session.execute(text("SELECT 1"))
     except Exception as error:  # any failure of any driver means the same
-        _log.warning("not ready", extra={"reason": str(error) or type(error).__name__})
+        _log.warning("the database does not answer: %s", str(error) or type(error).__name__)
         return PlainTextResponse("the database does not answer", 503)
     return PlainTextResponse("ready")
 

@@ -59,7 +59,7 @@ def _check(answer: Answer) -> None:
             raise HTTPException(400, f"the collector refused spans: {partial.error_message}")
         return
     said = answer.body.decode("utf-8", "replace")[:500]
-    _log.warning("the collector refused spans", extra={"status": answer.status})
+    _log.warning("the collector answered %d to spans written by REST", answer.status)
     if answer.status in (400, 413, 415, 422):
         raise HTTPException(answer.status, f"the collector refused the spans: {said}")
     retry_after = dict(answer.headers).get("Retry-After", "1")

@@ -73,8 +73,7 @@ async def listen(
         failures += 1
         if failures == 1:  # once an outage, not once a try
             _log.warning(
-                "pages do not refresh by themselves until the database is back",
-                extra={"reason": reason},
+                "pages do not refresh by themselves until the database is back: %s", reason
             )
         await asyncio.sleep(wait_seconds)
         wait_seconds = min(wait_seconds * 2, _RETRY_MAX_SECONDS)
@@ -103,7 +102,7 @@ async def _listen_once(
             emit(tuple(project_ids))
         heard.set()
         CONNECTED.set(1)
-        _log.info("listening for new spans", extra={"projects": len(project_ids)})
+        _log.info("listening for new spans of %d projects", len(project_ids))
         while not closed.is_set():
             try:
                 await asyncio.wait_for(closed.wait(), ping_seconds)
@@ -122,5 +121,5 @@ def read_payload(payload: str) -> tuple[int, ...]:
         content = None
     if isinstance(content, list) and all(type(item) is int for item in content):
         return tuple(content)
-    _log.warning("a notification is not a list of project ids", extra={"channel": CHANNEL})
+    _log.warning("a notification on channel %s is not a list of project ids", CHANNEL)
     return ()

@@ -12,6 +12,8 @@ from alembic.config import Config
 from sqlalchemy import Connection
 
 SCHEMA = "tracequill"
+START_LOCK_KEY = int.from_bytes(b"tracequi", "big")
+"""The advisory lock under which one server at a time migrates: the first letters of our name."""
 
 
 def upgrade(connection: Connection) -> None:
