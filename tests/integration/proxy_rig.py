@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -206,7 +207,13 @@ Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[
 
 
 @contextlib.asynccontextmanager
-async def upstream(port: int, conversation: Conversation) -> AsyncIterator[list[BaseException]]:
+async def upstream(
+    port: int,
+    conversation: Conversation,
+    *,
+    tls: ssl.SSLContext | None = None,
+    limit: int = 1 << 26,
+) -> AsyncIterator[list[BaseException]]:
     """Serve *conversation* on each connection to *port*; give what it raised."""
     failures: list[BaseException] = []
     writers: list[asyncio.StreamWriter] = []
@@ -222,7 +229,7 @@ async def upstream(port: int, conversation: Conversation) -> AsyncIterator[list[
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", port, limit=1 << 26)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, limit=limit, ssl=tls)
     try:
         yield failures
     finally:

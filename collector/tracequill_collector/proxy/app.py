@@ -17,7 +17,7 @@ import aiohttp.http_parser
 from aiohttp import web
 
 from tracequill_collector.errors import StartError
-from tracequill_collector.proxy.answer import Answer
+from tracequill_collector.proxy.answer import CLOSE, Answer, ClientGoneError
 from tracequill_collector.proxy.forward import Forwarder
 from tracequill_collector.proxy.metrics import ProxyMetrics
 from tracequill_collector.proxy.refusal import Refusal, refuse
@@ -74,9 +74,10 @@ class ProxyServer:
     async def stop(self, drain_seconds: float) -> None:
         """Take no more calls, let those in flight finish, then cut what is left."""
         self._ready = False
+        self._forwarder.stopping = True
         if self._listening is not None:
             self._listening.close()
-        self._server.pre_shutdown()
+        self._server.close_idle()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(drain_seconds):
                 await self._forwarder.idle.wait()
@@ -86,12 +87,17 @@ class ProxyServer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
                 await self._forwarder.idle.wait()
+        # Connections that were closed let go of their sockets in the loop's next turn.
+        await asyncio.sleep(0)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         page = request.raw_path.partition("?")[0]
         if page in _PAGES:
             return self._page(request, page)
-        return await self._forwarder.forward(request)
+        try:
+            return await self._forwarder.forward(request)
+        except ClientGoneError:
+            return CLOSE
 
     def _page(self, request: web.BaseRequest, page: str) -> web.StreamResponse:
         if request.method not in ("GET", "HEAD"):
@@ -120,6 +126,12 @@ class _Server(web.Server):
         """Whether one more connection is too many."""
         return len(self._connections) > self._connections_max
 
+    def close_idle(self) -> None:
+        """Close connections that wait for a request; pre_shutdown() would stop uploads, too."""
+        for connection in self.connections:
+            if isinstance(connection, _Connection) and connection.is_idle:
+                connection.close()
+
     def __call__(self) -> web.RequestHandler:
         assert self._loop is not None
         return _Connection(
@@ -146,6 +158,11 @@ class _Connection(web.RequestHandler):
         super().__init__(server, **options)
         self._metrics = server.metrics
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self._waiter is not None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         server = self._manager
@@ -171,7 +188,8 @@ class _Connection(web.RequestHandler):
         answer.keep_alive = False
         known = status if status in (400, 504) else 500
         what = "the request is not valid HTTP." if known == 400 else "it failed on this request."
-        answer.refuse(refuse("", known, "malformed" if known == 400 else "internal", what))
+        with contextlib.suppress(ClientGoneError):
+            answer.refuse(refuse("", known, "malformed" if known == 400 else "internal", what))
         return answer.result
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 
@@ -58,9 +59,9 @@ def read_context(
         span_id=ids[16:].hex(),
         parent_span_id=parent_span_id,
         traced=ours.get(b"traced", "").lower() not in _NOT_SET,
-        session_id=ours.get(b"session-id", ""),
-        user_id=ours.get(b"user-id", ""),
-        project_name=ours.get(b"project", "") or project_name,
+        session_id=_decode(ours.get(b"session-id", "")),
+        user_id=_decode(ours.get(b"user-id", "")),
+        project_name=_decode(ours.get(b"project", "")) or project_name,
         tags=_read_tags(ours.get(b"tags", "")),
         metadata=_read_metadata(ours.get(b"metadata", "")),
     )
@@ -76,6 +77,13 @@ def _read_parent(values: list[bytes]) -> tuple[str, str]:
     if not trace_id.strip(b"0") or not span_id.strip(b"0"):
         return "", ""
     return trace_id.decode(), span_id.decode()
+
+
+def _decode(value: str) -> str:
+    """Undo RFC 8187, which a client uses for what is not ASCII: ``UTF-8''Z%C3%BCrich``."""
+    if value[:7].lower() != "utf-8''":
+        return value
+    return unquote(value[7:], errors="replace")
 
 
 def _read_tags(value: str) -> tuple[str, ...]:

@@ -72,6 +72,8 @@ class Forwarder:
         self.limits = limits
         self.spill_folder = spill_folder
         self.project_name = project_name
+        self.stopping = False
+        """No connection is kept for a next call."""
         self.calls = 0
         """How many are in flight."""
         self.idle = asyncio.Event()
@@ -188,7 +190,8 @@ class _Call:
     async def _send(self) -> UpstreamResponse:
         request = self._request
         content = request.content
-        message = request.message
+        # The server's parser has refused every other transfer coding.
+        chunked = "Transfer-Encoding" in request.headers
         recording = self._recording
         body = b""
         complete = content.is_eof()
@@ -206,10 +209,10 @@ class _Call:
                 method=request.method,
                 origin=origin,
                 path=self._target.path,
-                headers=upstream_headers(request.raw_headers, host, chunked=message.chunked),
+                headers=upstream_headers(request.raw_headers, host, chunked=chunked),
                 body=body,
                 read_more=None if complete else self._read_more,
-                chunked=message.chunked,
+                chunked=chunked,
             )
         )
 
@@ -225,6 +228,7 @@ class _Call:
         answer = self._answer
         recording = self._recording
         headers = response.headers
+        answer.keep_alive = answer.keep_alive and not self._proxy.stopping
         recording.begin_response(response.status, headers)
         has_body = self._request.method != "HEAD" and response.status not in (204, 304)
         names = {name.lower() for name, _ in headers}

@@ -283,7 +283,7 @@ class _Exchange:
         """End the connection, and with it whatever still crosses."""
         if self.upload is not None:
             self.upload.cancel()
-        self._connection.close()
+        self._abort()
 
     def fail(self, error: ClientBodyError | UpstreamError) -> None:
         """End the connection because the request body cannot be sent to its end."""
@@ -291,7 +291,14 @@ class _Exchange:
         if self.payload is not None:
             # A closed connection would not wake who reads from it.
             self.payload.set_exception(aiohttp.ClientPayloadError("the request body failed"))
+        self._abort()
+
+    def _abort(self) -> None:
+        transport = self._connection.transport
         self._connection.close()
+        if transport is not None:
+            # A close waits until all that was written is taken, perhaps for ever.
+            transport.abort()
 
 
 async def _upload(
