@@ -1,10 +1,11 @@
 """One call, one LLM span: tells the proxy which calls have their span already.
 
 What enters are requests of httpx, httpx2, botocore and aiobotocore just before they leave; what
-leaves are the same requests, and to those for the proxy's address two headers were added:
-``traceparent``, naming the LLM span of the call, and ``x-tracequill-traced: 1``. A call without
-an LLM span of ours gets neither, so the proxy writes the span. Both are added after signing, so
-they are not part of a signature.
+leaves are the same requests, and to those for the proxy's address three headers were added:
+``traceparent``, naming the LLM span of the call, ``x-tracequill-traced: 1``, and
+``x-tracequill-project``, because a trace belongs to the project of whichever of its spans arrives
+first, and the proxy's may. A call without an LLM span of ours gets none, so the proxy writes the
+span. They are added after signing, so they are not part of a signature.
 
 Libraries are patched when they are imported, never imported for it.
 """
@@ -18,8 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
+from urllib.parse import quote
 
 import wrapt
+from openinference.semconv.resource import ResourceAttributes
 from openinference.semconv.trace import OpenInferenceSpanKindValues as Kind
 from openinference.semconv.trace import SpanAttributes
 from opentelemetry import trace
@@ -30,6 +33,7 @@ from tracequill._provider import TracequillProvider
 
 TRACEPARENT = "traceparent"
 TRACED = "x-tracequill-traced"
+PROJECT = "x-tracequill-project"
 
 # Every span of these instrumentors is one call to a vendor, also where its kind is set later.
 _CALL_SCOPES = frozenset(
@@ -63,7 +67,7 @@ TARGETS = (
 
 
 class ProxyHeaders:
-    """Adds the two headers from ``switch_on`` to ``switch_off``, and remembers what it replaced."""
+    """Adds the headers from ``switch_on`` to ``switch_off``, and remembers what it replaced."""
 
     def __init__(self, provider: TracequillProvider, log: SeldomLog | None = None) -> None:
         self._provider = provider
@@ -101,9 +105,9 @@ class ProxyHeaders:
             return
         if not address.matches(str(request.url)):
             if TRACED in request.headers:  # a redirect to another host took them along
-                del request.headers[TRACED]
-                if TRACEPARENT in request.headers:
-                    del request.headers[TRACEPARENT]
+                for name in (TRACED, TRACEPARENT, PROJECT):
+                    if name in request.headers:
+                        del request.headers[name]
             return
         span = current_call(self._provider)
         if span is not None:
@@ -111,6 +115,8 @@ class ProxyHeaders:
             # Sampled, whatever the trace around it is: this span is kept.
             request.headers[TRACEPARENT] = f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
             request.headers[TRACED] = "1"
+            project = self._provider.resource.attributes.get(ResourceAttributes.PROJECT_NAME, "")
+            request.headers[PROJECT] = header_value(str(project))
 
     def _patch_when_imported(self, target: Target, module: ModuleType) -> None:
         """Patch *target*; an error here would make the application's import fail."""
@@ -147,6 +153,13 @@ class ProxyHeaders:
 
         setattr(owner, method, send)
         self._replaced.append((owner, method, original, send))
+
+
+def header_value(text: str) -> str:
+    """Give *text* as it can stand in a header: as it is, else encoded as RFC 8187 says."""
+    if text.isascii() and text.isprintable():
+        return text
+    return f"UTF-8''{quote(text)}"
 
 
 def current_call(provider: TracequillProvider) -> trace.Span | None:

@@ -17,7 +17,14 @@ from tracequill import _proxy_headers
 from tracequill._config import resolve_proxy
 from tracequill._processor import InlineProcessor
 from tracequill._provider import TracequillProvider, project_resource
-from tracequill._proxy_headers import TRACED, TRACEPARENT, ProxyHeaders, Target
+from tracequill._proxy_headers import (
+    PROJECT,
+    TRACED,
+    TRACEPARENT,
+    ProxyHeaders,
+    Target,
+    header_value,
+)
 from tracequill.testing import MemorySender, SequentialIds
 
 PROXY = "http://127.0.0.1:4319/openai/v1/chat/completions"
@@ -25,6 +32,7 @@ ELSEWHERE = "http://127.0.0.1:4320/v1/chat/completions"
 OF_THE_FIRST_SPAN = {
     TRACEPARENT: "00-00000000000000000000000000000001-0000000000000001-01",
     TRACED: "1",
+    PROJECT: "p",
 }
 
 
@@ -63,6 +71,18 @@ def test_a_call_with_a_span_says_so_to_the_proxy_and_to_no_other(
     with tracer.start_as_current_span("call", openinference_span_kind=kind):
         assert added(headers) == OF_THE_FIRST_SPAN
         assert added(headers, ELSEWHERE) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("support-bot", "support-bot"),
+        ("Zürich", "UTF-8''Z%C3%BCrich"),
+        ("a\r\nb", "UTF-8''a%0D%0Ab"),
+    ],
+)
+def test_a_project_name_always_fits_a_header(name: str, value: str) -> None:
+    assert header_value(name) == value
 
 
 def test_a_kind_that_is_set_after_the_start_counts(

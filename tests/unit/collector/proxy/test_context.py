@@ -102,3 +102,15 @@ def test_metadata_that_is_no_json_object_is_left_out(value: str) -> None:
 )
 def test_traced_is_said_by_a_word(value: str, traced: bool) -> None:
     assert read(("x-tracequill-traced", value)).traced is traced
+
+
+def test_text_beyond_ascii_comes_encoded_as_rfc_8187_says() -> None:
+    headers = [
+        (b"x-tracequill-project", b"UTF-8''Z%C3%BCrich"),
+        (b"x-tracequill-user-id", b"100%25"),
+    ]
+
+    context = read_context(headers, "default")
+
+    assert context.project_name == "Zürich"
+    assert context.user_id == "100%25"
