@@ -112,14 +112,19 @@ def encode_request(
             by_project[project_name].spans.append(encode_span(span, read_attributes))
         except EncodeError:
             raise
-        except (ValueError, RecursionError) as error:  # a lone surrogate, the year 9999, ...
-            raise EncodeError(f"span {span.name!r} cannot be sent as OTLP: {error}.") from None
+        # A lone surrogate, the year 9999, more than the 100 levels that protobuf nests, ...
+        except (ValueError, RecursionError, DecodeError) as error:
+            raise _cannot_be_sent(f"span {span.name!r}", error) from None
     payload = request.SerializeToString()
-    try:
+    try:  # the request around a span takes three of the levels
         ExportTraceServiceRequest.FromString(payload)
-    except DecodeError as error:  # protobuf reads no more than 100 levels
-        raise EncodeError(f"an attribute is nested too deep for OTLP: {error}.") from None
+    except DecodeError as error:
+        raise _cannot_be_sent("a span", error) from None
     return payload
+
+
+def _cannot_be_sent(what: str, error: Exception) -> EncodeError:
+    return EncodeError(f"{what} cannot be sent as OTLP: {error}")
 
 
 def encode_span(span: PhoenixSpan, read_attributes: ReadAttributes) -> otlp.Span:

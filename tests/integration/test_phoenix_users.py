@@ -67,7 +67,7 @@ def viewer(server: PhoenixServer, admin: httpx.Client) -> Iterator[httpx.Client]
 def test_nobody_gets_in_without_a_key(
     server: PhoenixServer, anonymous: httpx.Client, method: str, path: str
 ) -> None:
-    body = {"data": []} if method == "POST" else None
+    body: dict[str, list[str]] | None = {"data": []} if method == "POST" else None
     without = anonymous.request(method, path, json=body)
     wrong = anonymous.request(method, path, json=body, headers={"Authorization": "Bearer wrong"})
 
