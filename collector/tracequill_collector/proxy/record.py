@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
-from tracequill_collector.errors import QueueFullError
+from tracequill_collector.errors import CollectorError, PermanentError, QueueFullError
 from tracequill_collector.exchange import End, Exchange
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.proxy.body import BodyTee
@@ -107,12 +107,16 @@ class ExchangeSink:
             self._full_at_bytes = 0
             self._pause()
             self._lost("queue_full", "the queue is full")
+        except PermanentError as error:
+            # Only this record cannot be kept; the next one may well be.
+            self._lost("queue_failed", str(error))
         except Exception as error:
-            # A disk that fails must not fail the call. The value of the error may quote bytes of
-            # the exchange, so only its type is told.
+            # A disk that fails must not fail the call. The text of an unknown error may quote
+            # bytes of the exchange, so only its type is told.
             self._pause()
+            known = isinstance(error, CollectorError)
             reason = error.strerror if isinstance(error, OSError) else type(error).__name__
-            self._lost("queue_failed", f"the queue failed: {reason}")
+            self._lost("queue_failed", str(error) if known else f"the queue failed: {reason}")
 
     def _pause(self) -> None:
         now = self._monotonic()

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from tracequill_collector.errors import QueueFullError
+from tracequill_collector.errors import PermanentError, QueueFullError
 from tracequill_collector.pipeline import RecordKind
 from tracequill_collector.proxy.context import read_context
 from tracequill_collector.proxy.record import ExchangeSink, Recording
@@ -153,4 +153,13 @@ def test_a_failing_disk_is_counted_and_tried_again_after_a_second(
     assert rig.sink.refuses
     assert "No space left" in str(vars(caplog.records[0]))
     rig.clock.now += 1.5
+    assert not rig.sink.refuses
+
+
+def test_one_record_that_is_too_large_stops_no_other(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, "refuse")
+    rig.queue.error = PermanentError("the record is too large.")
+    rig.recording().finish("complete")
+
+    assert rig.lost == ["queue_failed"]
     assert not rig.sink.refuses
