@@ -64,12 +64,12 @@ class InFlight:
                 async with self._released:
                     self._released.notify_all()
 
-    async def take(self, count: int) -> None:
-        """Hold *count* more bytes, when there is room for them or nothing else is held."""
-        if not self._fits(count):
+    async def take(self, count: int, owned: int) -> None:
+        """Hold *count* bytes more than *owned*, when there is room or nothing else is held."""
+        if not self._fits(count, owned):
             try:
                 async with asyncio.timeout(self._patience_seconds), self._released:
-                    await self._released.wait_for(lambda: self._fits(count))
+                    await self._released.wait_for(lambda: self._fits(count, owned))
             except TimeoutError:
                 raise RetryableError(
                     f"requests of more than {self._max_bytes} bytes are being received at once. "
@@ -77,8 +77,8 @@ class InFlight:
                 ) from None
         self._held_bytes += count
 
-    def _fits(self, count: int) -> bool:
-        return self._held_bytes == 0 or self._held_bytes + count <= self._max_bytes
+    def _fits(self, count: int, owned: int) -> bool:
+        return self._held_bytes == owned or self._held_bytes + count <= self._max_bytes
 
 
 class Lease:
@@ -91,7 +91,7 @@ class Lease:
     async def grow_to(self, count: int) -> None:
         """Hold *count* bytes in all; raises a RetryableError when there is no room for long."""
         if count > self.bytes:
-            await self._in_flight.take(count - self.bytes)
+            await self._in_flight.take(count - self.bytes, self.bytes)
             self.bytes = count
 
 

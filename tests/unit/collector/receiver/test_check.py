@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tracequill_collector.errors import PermanentError
+from tracequill_collector.receiver.check import check
+
+
+def _payload(*spans: Span) -> bytes:
+    request = ExportTraceServiceRequest()
+    request.resource_spans.add().scope_spans.add().spans.extend(spans)
+    return request.SerializeToString()
+
+
+def test_good_spans_are_counted_and_nothing_is_said() -> None:
+    span = Span(trace_id=b"t" * 16, span_id=b"s" * 8)
+
+    checked = check(_payload(span, span), "")
+
+    assert (checked.span_count, checked.rejected_count, checked.message) == (2, 0, "")
+
+
+def test_bad_spans_are_counted_and_the_reasons_are_said_once_each() -> None:
+    bad = Span(trace_id=b"t" * 16)
+    good = Span(trace_id=b"t" * 16, span_id=b"s" * 8)
+
+    checked = check(_payload(bad, good, bad), "application/x-protobuf")
+
+    assert (checked.span_count, checked.rejected_count) == (3, 2)
+    assert checked.message == (
+        "2 of 3 spans are kept as dead letters: span_id has 0 bytes instead of 8."
+    )
+
+
+def test_the_answer_stays_short_however_many_reasons_there_are() -> None:
+    spans = [Span(trace_id=bytes(length), span_id=b"s" * 8) for length in range(500)]
+
+    assert len(check(_payload(*spans), "").message) < 500
+
+
+def test_an_empty_request_has_no_spans() -> None:
+    assert check(b"", "").span_count == 0
+
+
+def test_what_cannot_be_parsed_is_refused_for_good() -> None:
+    with pytest.raises(PermanentError):
+        check(b"\xff", "")

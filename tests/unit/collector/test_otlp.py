@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tracequill_collector.errors import PermanentError
+from tracequill_collector.otlp import (
+    JSON,
+    PROTOBUF,
+    OversizeError,
+    UnsupportedError,
+    count_spans,
+    decompress,
+    parse_traces,
+    rejected_spans,
+)
+
+TRACE_ID = bytes(range(16))
+SPAN_ID = bytes(range(8))
+
+
+def _request(*spans: Span) -> ExportTraceServiceRequest:
+    request = ExportTraceServiceRequest()
+    request.resource_spans.add().scope_spans.add().spans.extend(spans)
+    return request
+
+
+def _raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+# --- decompressing ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        pytest.param("", b"spans " * 1000, id="none"),
+        pytest.param("identity", b"spans " * 1000, id="identity"),
+        pytest.param("gzip", gzip.compress(b"spans " * 1000), id="gzip"),
+        pytest.param(" GZIP ", gzip.compress(b"spans " * 1000), id="gzip in capitals"),
+        pytest.param(
+            "gzip",
+            gzip.compress(b"spans " * 400) + gzip.compress(b"spans " * 600),
+            id="gzip of two members",
+        ),
+        pytest.param("gzip", gzip.compress(b"spans " * 1000) + bytes(8), id="gzip with padding"),
+        pytest.param("deflate", zlib.compress(b"spans " * 1000), id="deflate"),
+        pytest.param("deflate", _raw_deflate(b"spans " * 1000), id="deflate without zlib"),
+    ],
+)
+def test_every_encoding_is_undone(encoding: str, packed: bytes) -> None:
+    assert decompress(packed, encoding, 6000) == b"spans " * 1000
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip", "deflate"])
+def test_one_byte_past_the_limit_is_too_large(encoding: str) -> None:
+    plain = b"x" * 6001
+    packed = {"": plain, "gzip": gzip.compress(plain), "deflate": zlib.compress(plain)}[encoding]
+
+    with pytest.raises(OversizeError, match="larger than 6000 bytes. Send smaller batches"):
+        decompress(packed, encoding, 6000)
+
+
+def test_the_members_of_a_gzip_share_one_limit() -> None:
+    with pytest.raises(OversizeError):
+        decompress(gzip.compress(b"x" * 60) * 200, "gzip", 6000)
+
+
+def test_a_gzip_bomb_costs_no_more_than_the_limit() -> None:
+    import tracemalloc
+
+    packer = zlib.compressobj(9, wbits=31)
+    bomb = b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(300)), packer.flush()])
+    tracemalloc.start()
+
+    with pytest.raises(OversizeError):
+        decompress(bomb, "gzip", 1 << 20)
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        pytest.param("gzip", b"plain", id="gzip that is none"),
+        pytest.param("gzip", b"", id="empty gzip"),
+        pytest.param("gzip", gzip.compress(b"spans" * 99)[:-9], id="gzip cut off"),
+        pytest.param("gzip", gzip.compress(b"spans") + b"more", id="gzip and something else"),
+        pytest.param("deflate", b"plain", id="deflate that is none"),
+        pytest.param("deflate", zlib.compress(b"spans" * 99)[:-2], id="deflate cut off"),
+    ],
+)
+def test_bytes_that_are_not_what_they_say_are_refused_for_good(
+    encoding: str, packed: bytes
+) -> None:
+    with pytest.raises(PermanentError):
+        decompress(packed, encoding, 1 << 20)
+
+
+def test_an_encoding_that_is_not_read_is_named() -> None:
+    with pytest.raises(UnsupportedError, match="'zstd' is not supported. Use gzip, deflate"):
+        decompress(b"", "zstd", 10)
+
+
+# --- parsing ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "application/x-protobuf", "Application/X-Protobuf; charset=utf-8", "application/grpc"],
+)
+def test_protobuf_is_parsed_under_all_its_names(content_type: str) -> None:
+    request = _request(Span(name="chat", trace_id=TRACE_ID, span_id=SPAN_ID))
+
+    assert parse_traces(request.SerializeToString(), content_type) == request
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "application/jsonx"])
+def test_another_content_type_is_named(content_type: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"{content_type!r} is not supported"):
+        parse_traces(b"", content_type)
+
+
+@pytest.mark.parametrize("payload", [b"\xff\xff\xff", b"hello", b"{}"])
+def test_what_is_no_protobuf_is_refused_for_good(payload: bytes) -> None:
+    with pytest.raises(PermanentError, match="not an ExportTraceServiceRequest"):
+        parse_traces(payload, PROTOBUF)
+
+
+def test_an_empty_body_is_an_empty_request() -> None:
+    assert count_spans(parse_traces(b"", PROTOBUF)) == 0
+
+
+def _json(span: object) -> bytes:
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
+
+
+def test_json_has_ids_in_hex_of_either_case_and_numbers_as_text() -> None:
+    payload = _json(
+        {
+            "traceId": "5B8EFFF798038103D269B633813FC60C",
+            "spanId": "eee19b7ec3c1b174",
+            "parentSpanId": "",
+            "name": "chat",
+            "kind": 2,
+            "startTimeUnixNano": "1544712660000000000",
+            "endTimeUnixNano": 1544712661000000000,
+            "attributes": [{"key": "n", "value": {"intValue": "9007199254740993"}}],
+            "links": [
+                {"traceId": "5b8efff798038103d269b633813fc60c", "spanId": "EEE19B7EC3C1B173"}
+            ],
+            "unknownField": {"ignored": True},
+        }
+    )
+
+    request = parse_traces(payload, "application/json; charset=utf-8")
+
+    (span,) = request.resource_spans[0].scope_spans[0].spans
+    assert span.trace_id.hex() == "5b8efff798038103d269b633813fc60c"
+    assert (span.span_id.hex(), span.parent_span_id) == ("eee19b7ec3c1b174", b"")
+    assert (span.start_time_unix_nano, span.end_time_unix_nano) == (
+        1544712660000000000,
+        1544712661000000000,
+    )
+    assert span.attributes[0].value.int_value == 9007199254740993
+    assert span.links[0].span_id.hex() == "eee19b7ec3c1b173"
+    assert rejected_spans(request) == []
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(b"{", id="no JSON"),
+        pytest.param(b"[]", id="no object"),
+        pytest.param(b'{"resourceSpans": 1}', id="a number for a list"),
+        pytest.param(b'{"resourceSpans": [1]}', id="a number for an object"),
+        pytest.param(_json({"traceId": "xyz"}), id="an id that is not hex"),
+        pytest.param(_json({"traceId": 5}), id="an id that is no text"),
+        pytest.param(_json({"name": 5}), id="a number for text"),
+        pytest.param(b'{"a":' * 100_000, id="too deep"),
+        pytest.param(b"\xff", id="not UTF-8"),
+    ],
+)
+def test_json_that_is_no_request_is_refused_for_good(payload: bytes) -> None:
+    with pytest.raises(PermanentError):
+        parse_traces(payload, JSON)
+
+
+def test_json_and_protobuf_of_one_request_are_the_same() -> None:
+    payload = _json({"traceId": TRACE_ID.hex(), "spanId": SPAN_ID.hex(), "name": "chat"})
+
+    expected = _request(Span(trace_id=TRACE_ID, span_id=SPAN_ID, name="chat"))
+    assert parse_traces(payload, JSON) == expected
+
+
+# --- ids --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("span", "reason"),
+    [
+        (Span(span_id=SPAN_ID), "trace_id has 0 bytes instead of 16."),
+        (Span(trace_id=b"short", span_id=SPAN_ID), "trace_id has 5 bytes instead of 16."),
+        (Span(trace_id=bytes(16), span_id=SPAN_ID), "trace_id is all zeros."),
+        (Span(trace_id=TRACE_ID), "span_id has 0 bytes instead of 8."),
+        (Span(trace_id=TRACE_ID, span_id=bytes(9)), "span_id has 9 bytes instead of 8."),
+        (Span(trace_id=TRACE_ID, span_id=bytes(8)), "span_id is all zeros."),
+        (
+            Span(trace_id=TRACE_ID, span_id=SPAN_ID, parent_span_id=b"123"),
+            "parent_span_id has 3 bytes instead of 8 or none.",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_span_with_bad_ids_is_rejected_with_the_reason(span: Span, reason: str) -> None:
+    good = Span(trace_id=TRACE_ID, span_id=SPAN_ID, parent_span_id=SPAN_ID)
+    request = _request(good, span)
+
+    (rejected,) = rejected_spans(request)
+
+    assert (rejected.span, rejected.reason) == (span, reason)
+    assert count_spans(request) == 2
