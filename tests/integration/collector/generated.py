@@ -6,11 +6,17 @@ import random
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 _BEGIN_UNIX_NS = 1_770_000_000_000_000_000
 _SECOND = 1_000_000_000
 _MODELS = ("gpt-4o", "claude-3-5-haiku-latest", "gemini-2.5-pro", "nobody-knows-me", "")
+_STATUS_CODES = (
+    Status.STATUS_CODE_UNSET,
+    Status.STATUS_CODE_OK,
+    Status.STATUS_CODE_ERROR,
+)
 _PROJECTS = ("first", "second", "third")
 _DETAILS = ("prompt_details.cache_read", "completion_details.reasoning", "prompt_details.audio")
 
@@ -28,8 +34,8 @@ def generated_requests(seed: int, *, traces: int, requests: int) -> list[bytes]:
         project = chance.choices(_PROJECTS, (8, 1, 1))[0]
         request.resource_spans.append(
             ResourceSpans(
-                resource={"attributes": [_pair("openinference.project.name", project)]},
-                scope_spans=[{"spans": [span]}],
+                resource=Resource(attributes=[_pair("openinference.project.name", project)]),
+                scope_spans=[ScopeSpans(spans=[span])],
             )
         )
     return [request.SerializeToString() for request in sent]
@@ -67,7 +73,7 @@ def _span(chance: random.Random, trace_id: bytes, span_id: bytes, parent: bytes)
         start_time_unix_nano=begin,
         end_time_unix_nano=begin + chance.randrange(100 * _SECOND),
         attributes=attributes,
-        status=Status(code=chance.choices((0, 1, 2), (1, 6, 2))[0]),
+        status=Status(code=chance.choices(_STATUS_CODES, (1, 6, 2))[0]),
     )
 
 

@@ -23,6 +23,7 @@ from phoenix.server.cost_tracking.span_cost_calculator import SpanCostCalculator
 from phoenix.server.daemons.generative_model_store import GenerativeModelStore
 from phoenix.server.types import DbSessionFactory
 from phoenix.trace.attributes import unflatten
+from starlette.datastructures import State
 
 
 async def ingest(database: str, requests: list[tuple[str, str | None]]) -> None:
@@ -40,7 +41,7 @@ async def ingest(database: str, requests: list[tuple[str, str | None]]) -> None:
     async with inserter as (_, enqueue_span, _):
         for payload, project_name in requests:
             request = ExportTraceServiceRequest.FromString(base64.b64decode(payload))
-            await _add_spans(request, SimpleNamespace(enqueue_span=enqueue_span), project_name)
+            await _add_spans(request, State({"enqueue_span": enqueue_span}), project_name)
     await engine.dispose()
 
 
