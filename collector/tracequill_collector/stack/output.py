@@ -1,7 +1,8 @@
 """What a person sees of running processes: our sentences, and the lines that need attention.
 
-Every line of a child goes to ``<data_dir>/logs/<name>.log``; the terminal shows warnings and
-errors, and everything with ``--verbose``.
+Every line of a child goes to ``<data_dir>/logs/<name>.log``; the terminal shows errors, warnings
+once everything takes work (until then processes wait for one another), and everything with
+``--verbose``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-_ATTENTION = re.compile(r"\b(WARN(ING)?|ERROR|CRITICAL|FATAL|Traceback)\b")
+_ERROR = re.compile(r"\b(ERROR|CRITICAL|FATAL|Traceback)\b")
+_WARNING = re.compile(r"\bWARN(ING)?\b")
 _MAX_LOG_BYTES = 10 * 1024 * 1024
 _STYLES = ("cyan", "magenta", "blue", "green", "yellow")
 
@@ -28,6 +30,7 @@ class Terminal:
         self._log_dir = log_dir
         self._verbose = verbose
         self._files: dict[str, TextIO] = {}
+        self._show_warnings = False
         log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def say(self, text: str) -> None:
@@ -38,10 +41,15 @@ class Terminal:
         """Show *text* as it is: addresses, and the line ``ready``."""
         self._print(Text(text))
 
+    def show_warnings(self) -> None:
+        """From now on, show warnings of children too."""
+        self._show_warnings = True
+
     def line(self, name: str, text: str) -> None:
         """Keep one line of a child, and show it where it needs attention."""
         self._keep(name, text)
-        if self._verbose or _ATTENTION.search(text):
+        warning = self._show_warnings and _WARNING.search(text)
+        if self._verbose or warning or _ERROR.search(text):
             style = _STYLES[sum(map(ord, name)) % len(_STYLES)]
             self._print(Text(f"{name:>9} | ", style=style).append(text, style="default"))
 

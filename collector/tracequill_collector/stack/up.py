@@ -60,6 +60,7 @@ async def run_children(
                 for name, port in ports:
                     terminal.plain(f"{name:<15} http://{settings.host}:{port}")
                 terminal.plain("ready")
+                terminal.show_warnings()
 
             await supervisor.run(children, stop, say_ready)
     finally:
@@ -172,10 +173,11 @@ async def _run_processes(
         nonlocal code
         _say_addresses(settings, terminal)
         terminal.plain("ready")
+        terminal.show_warnings()
         if demo:
             code = await _run_demo(terminal, environment)
 
-    terminal.say("starting the collector, the proxy and Phoenix (Phoenix takes about 25 s)")
+    terminal.say("starting the collector, the proxy and Phoenix (Phoenix takes about half a minute)")
     supervisor = Supervisor(terminal, environment, state.write)
     await supervisor.run(children, stop, on_ready)
     terminal.say("stopped")
