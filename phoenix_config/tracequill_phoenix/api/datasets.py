@@ -179,13 +179,17 @@ async def _dataset(
 async def _matches(
     session: AsyncSession, spans: Select[int], dataset_id: int, limit: int | None
 ) -> tuple[array[int], int]:
-    """Find the spans to add, by id, oldest first; and how many match that are in it already."""
+    """Find the spans to add, oldest first; and how many match that are in it already."""
     # An example that somebody deleted keeps its row: the span is not added again.
     known = exists().where(
         models.DatasetExample.dataset_id == dataset_id,
         models.DatasetExample.span_rowid == models.Span.id,
     )
-    newest = spans.where(~known).order_by(models.Span.id.desc()).limit(limit)
+    newest = (
+        spans.where(~known)
+        .order_by(models.Span.start_time.desc(), models.Span.id.desc())
+        .limit(limit)
+    )
     ids = array("q")
     async for rows in (await session.stream(newest)).partitions(BATCH_IDS):
         ids.extend(row[0] for row in rows)
@@ -215,14 +219,15 @@ async def _version(
 async def _add_spans(
     session: AsyncSession, span_ids: Sequence[int], dataset_id: int, version_id: int
 ) -> int:
-    spans = (
-        await session.scalars(
+    found = {
+        span.id: span
+        for span in await session.scalars(
             select(models.Span)
             .where(models.Span.id.in_(span_ids))
-            .order_by(models.Span.id)
             .options(load_only(models.Span.span_kind, models.Span.attributes))
         )
-    ).all()
+    }
+    spans = [found[span_id] for span_id in span_ids if span_id in found]
     annotations = await _annotations(session, span_ids)
     example_ids = (
         await session.scalars(

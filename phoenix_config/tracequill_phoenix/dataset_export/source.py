@@ -32,7 +32,7 @@ _FIRST_BATCH_ROWS = 50
 _EXAMPLES = """
 WITH latest AS (
     SELECT DISTINCT ON (r.dataset_example_id)
-        r.dataset_example_id, r.revision_kind
+        r.id, r.dataset_example_id, r.revision_kind
     FROM dataset_example_revisions r
     JOIN dataset_examples e ON e.id = r.dataset_example_id
     WHERE e.dataset_id = $1 AND r.dataset_version_id <= $2
@@ -40,7 +40,12 @@ WITH latest AS (
 )
 SELECT
     e.id AS example_id,
-    latest.revision_kind,
+    latest.revision_kind = 'PATCH' AND EXISTS (
+        SELECT FROM dataset_example_revisions made, dataset_example_revisions changed
+        WHERE made.dataset_example_id = e.id AND made.revision_kind = 'CREATE'
+            AND changed.id = latest.id
+            AND (made.input <> changed.input OR made.output <> changed.output)
+    ) AS is_edited,
     s.span_id,
     s.span_kind,
     s.status_code,
@@ -95,7 +100,7 @@ class Example:
     is_failed: bool
     """The call ended in an error; what it had answered by then is not an answer."""
     is_edited: bool
-    """Somebody changed the example in Phoenix after it was made from its span."""
+    """Somebody changed the example's input or output in Phoenix after it was made."""
 
 
 @asynccontextmanager
@@ -184,7 +189,7 @@ def _example(row: asyncpg.Record) -> Example:
         span_kind=row["span_kind"] or "",
         attributes=row["attributes"],
         is_failed=row["status_code"] == "ERROR",
-        is_edited=row["revision_kind"] == "PATCH",
+        is_edited=row["is_edited"],
     )
 
 
