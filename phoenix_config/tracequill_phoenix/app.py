@@ -81,7 +81,7 @@ def overlay(create_app: CreateApp, settings: Settings) -> CreateApp:
             app,
             health.router,
             forward_router(collector, settings.request_max_bytes),
-            rest_spans_router(collector),
+            rest_spans_router(collector, settings.request_max_bytes),
             page_router(settings, collector),
             api.router,
         )

@@ -160,7 +160,9 @@ def test_a_request_past_the_limit_is_refused_and_not_held(
     announced = client.post("/v1/traces", content=b"".join(chunks))
     streamed = client.post("/v1/traces", content=iter(chunks))
 
-    assert announced.status_code == streamed.status_code == 413
+    spans = client.post("/v1/projects/p/spans", content=iter(chunks))
+
+    assert [a.status_code for a in (announced, streamed, spans)] == [413, 413, 413]
     assert str(REQUEST_MAX_BYTES) in announced.text
     assert server.collector.received == []
 
@@ -369,6 +371,17 @@ def test_phoenix_page_carries_our_script_once_and_shows_what_is_off(client: http
 def test_the_assistant_and_mcp_do_not_answer(client: httpx.Client) -> None:
     assert client.post("/mcp", json={}).status_code == 405
     assert client.post("/agents/assistant/chat", json={}).status_code == 405
+
+
+def test_our_api_describes_itself_and_phoenix_own_description_stays_its_own(
+    client: httpx.Client,
+) -> None:
+    ours = client.get("/tracequill/api/openapi.json").json()["paths"]
+    theirs = client.get("/openapi.json").json()["paths"]
+
+    assert ours and all(path.startswith("/tracequill/api/") for path in ours)
+    assert all(path.startswith("/v1/") for path in theirs)
+    assert "/v1/projects/{project_identifier}/spans" in theirs
 
 
 def test_our_page_shows_where_to_send_and_runs_no_script(

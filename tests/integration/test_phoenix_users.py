@@ -62,6 +62,7 @@ def viewer(server: PhoenixServer, admin: httpx.Client) -> Iterator[httpx.Client]
         ("POST", "/v1/traces"),
         ("POST", "/v1/projects/p/spans"),
         ("GET", "/tracequill/"),
+        ("GET", "/tracequill/api/openapi.json"),
     ],
 )
 def test_nobody_gets_in_without_a_key(

@@ -6,10 +6,22 @@ Every route here asks for the same user or API key, with the same roles, as Phoe
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Any
+
 from fastapi import APIRouter
+from fastapi.openapi.utils import get_openapi
 
 from tracequill_phoenix.api import datasets
 from tracequill_phoenix.api.access import ACCESS
 
 router = APIRouter(prefix="/tracequill/api", dependencies=ACCESS)
 router.include_router(datasets.router)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def openapi() -> dict[str, Any]:
+    """Describe this API for clients; Phoenix's own description names its own routes only."""
+    return get_openapi(
+        title="Tracequill API in Phoenix", version=version("tracequill"), routes=router.routes
+    )

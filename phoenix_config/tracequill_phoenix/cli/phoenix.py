@@ -12,7 +12,7 @@ import typer
 from tracequill.settings import load_settings
 from tracequill_phoenix.environment import phoenix_environment
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -39,9 +39,9 @@ def phoenix(
 ) -> None:
     """Run the forked Phoenix: pages and API for traces, annotations and datasets.
 
-    It needs a Postgres, which it brings to the schema of this version, and takes about half a
-    minute to start. Spans sent to its port go to the collector ('tracequill collector').
-    Runs until Ctrl-C.
+    It brings its Postgres to the schema of this version. Starting takes up to half a minute.
+
+    Spans sent to its port go to the collector ('tracequill collector').
     """
     settings = load_settings(
         host=host,
