@@ -119,18 +119,13 @@ def request_of_one(
     span: trace_pb2.Span,
 ) -> bytes:
     """Give the request that holds *span* alone, with all that surrounds it."""
+    resource = resource_spans.resource if resource_spans.HasField("resource") else None
+    scope = scope_spans.scope if scope_spans.HasField("scope") else None
+    alone = trace_pb2.ScopeSpans(scope=scope, schema_url=scope_spans.schema_url, spans=[span])
     return ExportTraceServiceRequest(
         resource_spans=[
             trace_pb2.ResourceSpans(
-                resource=resource_spans.resource,
-                schema_url=resource_spans.schema_url,
-                scope_spans=[
-                    trace_pb2.ScopeSpans(
-                        scope=scope_spans.scope,
-                        schema_url=scope_spans.schema_url,
-                        spans=[span],
-                    )
-                ],
+                resource=resource, schema_url=resource_spans.schema_url, scope_spans=[alone]
             )
         ]
     ).SerializeToString()

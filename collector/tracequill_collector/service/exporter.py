@@ -93,6 +93,10 @@ def interpret(records: Sequence[QueuedRecord], max_bytes: int) -> Work:
             contents.append(decode(queued.record, max_bytes=max_bytes))
         except PermanentError as error:
             contents.append(error)
+        except MemoryError:
+            raise
+        except Exception as error:  # a pure function: it fails on this record every time
+            contents.append(PermanentError(f"the record cannot be read: {type(error).__name__}."))
     return Work(list(records), contents)
 
 
