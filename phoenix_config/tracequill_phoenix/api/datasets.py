@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import logging
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Request
@@ -36,8 +36,10 @@ from tracequill_phoenix.api.access import NOT_LOCKED, Database
 logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
-# Spans in memory at once; an LLM span is a few kilobytes, one with images a few megabytes.
+# Spans in memory at once. An LLM span is a few kilobytes, one with images a few megabytes: the
+# stored size decides, which is compressed.
 BATCH_SPANS = 200
+BATCH_STORED_BYTES = 2 * 1024 * 1024
 BATCH_IDS = 10_000
 
 # Postgres stores no NUL, and Python's parser refuses it.
@@ -86,20 +88,19 @@ async def build_dataset(
         project_id = await _project(session, body.project)
         dataset_id, created = await _dataset(session, body, user_id)
         spans = matches(
-            select(models.Span.id)
+            select(models.Span.id, func.pg_column_size(models.Span.attributes))
             .join(models.Trace, models.Trace.id == models.Span.trace_rowid)
             .where(models.Trace.project_rowid == project_id)
         )
         try:
-            span_ids, skipped = await _matches(session, spans, dataset_id, body.limit)
+            matching, skipped = await _matches(session, spans, dataset_id, body.limit)
         except DBAPIError as error:  # the filter compares what cannot be compared
             raise HTTPException(422, f"the filter {body.where!r} cannot be evaluated.") from error
-        if not span_ids:
+        if not matching.ids:
             raise HTTPException(409, _nothing(body, skipped))
         version_id = await _version(session, dataset_id, body, user_id)
         added = 0
-        for start in range(0, len(span_ids), BATCH_SPANS):
-            batch = span_ids[start : start + BATCH_SPANS]
+        for batch in matching.batches():
             added += await _add_spans(session, batch, dataset_id, version_id)
     request.state.event_queue.put(DatasetInsertEvent((dataset_id,)))
     built = BuiltDataset(
@@ -176,9 +177,28 @@ async def _dataset(
     return dataset_id, True
 
 
+class _Matching:
+    """Spans to add, oldest first: eight bytes each for id and stored size, however many."""
+
+    def __init__(self) -> None:
+        self.ids, self.stored_bytes = array("q"), array("q")
+
+    def batches(self) -> Iterator[Sequence[int]]:
+        """Cut the ids where their spans would be too much together."""
+        start, size = 0, 0
+        for position, stored_bytes in enumerate(self.stored_bytes):
+            full = position - start == BATCH_SPANS or size + stored_bytes > BATCH_STORED_BYTES
+            if full and position > start:
+                yield self.ids[start:position]
+                start, size = position, 0
+            size += stored_bytes
+        if start < len(self.ids):
+            yield self.ids[start:]
+
+
 async def _matches(
-    session: AsyncSession, spans: Select[int], dataset_id: int, limit: int | None
-) -> tuple[array[int], int]:
+    session: AsyncSession, spans: Select[int, int], dataset_id: int, limit: int | None
+) -> tuple[_Matching, int]:
     """Find the spans to add, oldest first; and how many match that are in it already."""
     # An example that somebody deleted keeps its row: the span is not added again.
     known = exists().where(
@@ -190,12 +210,14 @@ async def _matches(
         .order_by(models.Span.start_time.desc(), models.Span.id.desc())
         .limit(limit)
     )
-    ids = array("q")
+    matching = _Matching()
     async for rows in (await session.stream(newest)).partitions(BATCH_IDS):
-        ids.extend(row[0] for row in rows)
-    ids.reverse()
+        matching.ids.extend(row[0] for row in rows)
+        matching.stored_bytes.extend(row[1] for row in rows)
+    matching.ids.reverse()
+    matching.stored_bytes.reverse()
     skipped = await session.scalar(select(func.count()).select_from(spans.where(known).subquery()))
-    return ids, skipped or 0
+    return matching, skipped or 0
 
 
 async def _version(

@@ -11,7 +11,7 @@ import base64
 import binascii
 import difflib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,10 @@ import orjson
 from tracequill.errors import CommandError, UsageError
 from tracequill.settings import Settings, mask_url
 
-# How much of a result is held at once. Examples differ in size by a factor of a thousand, so the
-# number of rows follows from the size of the rows before.
-_BATCH_BYTES = 4 * 1024 * 1024
-_MAX_BATCH_ROWS = 500
-_FIRST_BATCH_ROWS = 50
+# How much is held at once. Attributes differ in size by a factor of a thousand, so their stored
+# size decides, which is compressed: text shrinks to a fifth at most, images hardly.
+_BATCH_STORED_BYTES = 1024 * 1024
+_BATCH_ROWS = 200
 
 _EXAMPLES = """
 WITH latest AS (
@@ -46,16 +45,19 @@ SELECT
             AND changed.id = latest.id
             AND (made.input <> changed.input OR made.output <> changed.output)
     ) AS is_edited,
+    s.id AS span_rowid,
     s.span_id,
     s.span_kind,
     s.status_code,
-    s.attributes
+    pg_column_size(s.attributes) AS stored_bytes
 FROM latest
 JOIN dataset_examples e ON e.id = latest.dataset_example_id
 LEFT JOIN spans s ON s.id = e.span_rowid
 WHERE latest.revision_kind <> 'DELETE'
 ORDER BY e.id
 """
+
+_ATTRIBUTES = "SELECT id, attributes FROM spans WHERE id = ANY($1::bigint[])"
 
 _COUNT = """
 SELECT count(*) FROM (
@@ -170,24 +172,39 @@ async def read_examples(
     connection: asyncpg.Connection, dataset: DatasetVersion
 ) -> AsyncIterator[list[Example]]:
     """Give the examples of *dataset* in their order, a bounded batch at a time."""
-    jsonb = _Jsonb()
     await connection.set_type_codec(
-        "jsonb", schema="pg_catalog", encoder=jsonb.encode, decoder=jsonb.decode, format="binary"
+        "jsonb", schema="pg_catalog", encoder=_encode, decoder=_decode, format="binary"
     )
     cursor = await connection.cursor(_EXAMPLES, dataset.dataset_id, dataset.version_id)
-    rows_wanted = _FIRST_BATCH_ROWS
-    while rows := await cursor.fetch(rows_wanted):
-        yield [_example(row) for row in rows]
-        row_bytes = max(1, jsonb.take() // len(rows))
-        rows_wanted = max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES // row_bytes))
+    while rows := await cursor.fetch(_BATCH_ROWS):
+        for group in _groups(rows):
+            span_rowids = [row["span_rowid"] for row in group if row["span_rowid"] is not None]
+            found = await connection.fetch(_ATTRIBUTES, span_rowids)
+            attributes = {row["id"]: row["attributes"] for row in found}
+            yield [_example(row, attributes.get(row["span_rowid"])) for row in group]
 
 
-def _example(row: asyncpg.Record) -> Example:
+def _groups(rows: Sequence[asyncpg.Record]) -> Iterator[list[asyncpg.Record]]:
+    """Cut *rows* where their attributes would be too much together."""
+    group: list[asyncpg.Record] = []
+    stored_bytes = 0
+    for row in rows:
+        row_bytes = row["stored_bytes"] or 0
+        if group and stored_bytes + row_bytes > _BATCH_STORED_BYTES:
+            yield group
+            group, stored_bytes = [], 0
+        group.append(row)
+        stored_bytes += row_bytes
+    if group:
+        yield group
+
+
+def _example(row: asyncpg.Record, attributes: dict[str, Any] | None) -> Example:
     return Example(
         example_id=row["example_id"],
         span_id=row["span_id"],
         span_kind=row["span_kind"] or "",
-        attributes=row["attributes"],
+        attributes=attributes,
         is_failed=row["status_code"] == "ERROR",
         is_edited=row["is_edited"],
     )
@@ -242,20 +259,10 @@ def _reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
-class _Jsonb:
-    """Decodes jsonb in its binary form, which is a version, 1, and the text; counts the bytes."""
+def _encode(value: object) -> bytes:
+    return b"\x01" + orjson.dumps(value)
 
-    def __init__(self) -> None:
-        self._bytes = 0
 
-    def encode(self, value: object) -> bytes:
-        return b"\x01" + orjson.dumps(value)
-
-    def decode(self, data: bytes) -> Any:
-        self._bytes += len(data)
-        return orjson.loads(data[1:])
-
-    def take(self) -> int:
-        """Give the bytes since the last call."""
-        taken, self._bytes = self._bytes, 0
-        return taken
+def _decode(data: bytes) -> Any:
+    # The binary form of jsonb is a version, 1, and the text.
+    return orjson.loads(data[1:])
