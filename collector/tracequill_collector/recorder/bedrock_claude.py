@@ -255,7 +255,7 @@ class ClaudeStream:
                 self._blocks[index] = Assembly(_BLOCK)
                 block = mapping(event.get("content_block"))
                 self._blocks[index].add(block)
-            case "content_block_delta" if index in self._blocks:
+            case "content_block_delta" if isinstance(index, int) and index in self._blocks:
                 self._blocks[index].add(_piece(mapping(event.get("delta"))))
             case "message_delta" if self._message is not None:
                 self._message.update(mapping(event.get("delta")))

@@ -95,7 +95,7 @@ def parse_json(data: bytes | str) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         pass
-    # orjson refuses what Python's own clients send and read: NaN, large integers, lone surrogates.
+    # orjson refuses what Python's own clients send and read: NaN and lone surrogates.
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
