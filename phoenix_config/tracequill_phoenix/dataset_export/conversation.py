@@ -5,6 +5,7 @@ Plain data, and the words for it. Nothing here knows how a conversation was reco
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -107,7 +108,8 @@ def arguments_text(recorded: object) -> str:
     """Arguments as JSON text; a call without any was recorded without them."""
     if recorded is None or recorded == "":
         return "{}"
-    return recorded if isinstance(recorded, str) else orjson.dumps(recorded).decode()
+    # The standard library's, because it also writes an integer past 64 bits.
+    return recorded if isinstance(recorded, str) else json.dumps(recorded, ensure_ascii=False)
 
 
 def items(value: object) -> list[dict[str, Any]]:

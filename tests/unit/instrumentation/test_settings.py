@@ -149,6 +149,9 @@ def test_a_password_never_shows_in_errors_or_repr() -> None:
     assert "geheim" not in str(caught.value)
     assert "geheim" not in repr(load_settings(database_url="postgresql://me:geheim@host/db"))
     assert mask_url("postgresql://me:geheim@host/db") == "postgresql://me:***@host/db"
+    assert mask_url("postgresql:///db?user=me&password=geheim") == (
+        "postgresql:///db?user=me&password=***"
+    )
 
 
 def test_upstreams_come_from_variables_with_hyphens_as_underscores(
