@@ -53,15 +53,15 @@ PLAIN = """
 import json, os
 import boto3, openai
 
-headers = {"x-tracequill-project": os.environ["APP_PROJECT"],
+project = os.environ["APP_PROJECT"]
+headers = {"x-tracequill-project": project,
            "x-tracequill-session-id": "conv-9", "x-tracequill-user-id": "u-9"}
 client = openai.OpenAI(base_url=os.environ["APP_OPENAI"], api_key="sk-not-a-key",
                        default_headers=headers)
 bedrock = boto3.client("bedrock-runtime", region_name="us-east-1",
                        endpoint_url=os.environ["APP_BEDROCK"])
 bedrock.meta.events.register("before-send.bedrock-runtime",
-    lambda request, **_: request.headers.add_header("x-tracequill-project",
-                                                    os.environ["APP_PROJECT"]))
+    lambda request, **_: request.headers.update({"x-tracequill-project": project}))
 client.chat.completions.create(model="gpt-4o-mini",
     messages=[{"role": "user", "content": "Where is my parcel?"}])
 stream = client.chat.completions.create(model="gpt-4o-mini", stream=True,

@@ -85,7 +85,8 @@ class Stack:
             text=True,
         )
         lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._read, args=(self._process, lines), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self._process, lines))
+        self._reader.start()
         while True:
             line = lines.get(timeout=max(1, READY_SECONDS - (time.monotonic() - began)))
             if line is None:
@@ -97,7 +98,9 @@ class Stack:
         """Ctrl-C; the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGINT)
-        return self._process.wait(120)
+        code = self._process.wait(120)
+        self._reader.join(10)
+        return code
 
     def kill_everything(self) -> None:
         """kill -9 to ``up`` and each of its processes, Postgres included, at one moment."""
@@ -109,6 +112,7 @@ class Stack:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait(30)
+        self._reader.join(10)
 
     def end(self) -> None:
         """Whatever a failed test left running."""
@@ -119,6 +123,7 @@ class Stack:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+            self._reader.join(10)
 
     def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run ``tracequill ARGUMENTS`` beside the stack."""
@@ -158,7 +163,8 @@ class Stack:
 
     def _read(self, process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            self.output.append(line.rstrip("\n"))
-            lines.put(line.rstrip("\n"))
+        with process.stdout:
+            for line in process.stdout:
+                self.output.append(line.rstrip("\n"))
+                lines.put(line.rstrip("\n"))
         lines.put(None)

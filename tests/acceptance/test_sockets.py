@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -50,9 +49,14 @@ def listening_addresses(pids: set[int]) -> set[tuple[str, int]]:
                 address, port = fields[1].split(":")
                 raw = bytes.fromhex(address)
                 words = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
-                family = socket.AF_INET if len(words) == 4 else socket.AF_INET6
-                found.add((socket.inet_ntop(family, words), int(port, 16)))
+                found.add((_plain(ipaddress.ip_address(words)), int(port, 16)))
     return found
+
+
+def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """gRPC binds 127.0.0.1 as ::ffff:127.0.0.1, which is the same address."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def test_only_the_four_documented_ports_listen_and_only_on_loopback(stack: Stack) -> None:

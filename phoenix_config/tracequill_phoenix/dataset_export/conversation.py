@@ -109,7 +109,9 @@ def arguments_text(recorded: object) -> str:
     if recorded is None or recorded == "":
         return "{}"
     # The standard library's, because it also writes an integer past 64 bits.
-    return recorded if isinstance(recorded, str) else json.dumps(recorded, ensure_ascii=False)
+    if isinstance(recorded, str):
+        return recorded
+    return json.dumps(recorded, ensure_ascii=False, separators=(",", ":"))
 
 
 def items(value: object) -> list[dict[str, Any]]:
