@@ -1,7 +1,7 @@
 """From ``tracequill up`` to the first trace on the page, and what each process costs idle.
 
-Run by ``make bench-start``. Prints the table that stands in README.md. Times are of this machine;
-the limits it checks are those of docs/performance.md.
+Run by ``make bench-start``. Prints the tables that stand in README.md; times are of the machine it
+runs on. Fails where receiver, exporter, proxy or recorder start too slowly or hold too much memory.
 """
 
 from __future__ import annotations
