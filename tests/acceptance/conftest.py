@@ -22,7 +22,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         running.end()
 
 
-@pytest.fixture(scope="session")
+# Not for the whole run: while it is open, Playwright's own event loop runs in this thread, and no
+# other test could run one.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, headless."""
     program = shutil.which("chromium")
