@@ -51,7 +51,7 @@ class Session:
 SUPPORT_SESSIONS: tuple[Session, ...] = (
     Session(
         "delivery",
-        "ann",
+        "u-101",
         (
             Turn("Hello!", "chat"),
             Turn(
@@ -66,7 +66,7 @@ SUPPORT_SESSIONS: tuple[Session, ...] = (
     ),
     Session(
         "order",
-        "ben",
+        "u-102",
         (
             Turn(
                 "Where is my order A-1042?",
@@ -84,7 +84,7 @@ SUPPORT_SESSIONS: tuple[Session, ...] = (
     ),
     Session(
         "refund",
-        "cleo",
+        "u-103",
         (
             Turn(
                 "How many days do I have to return an order?",
@@ -106,7 +106,7 @@ SUPPORT_SESSIONS: tuple[Session, ...] = (
     ),
     Session(
         "garden",
-        "dan",
+        "u-104",
         (
             Turn(
                 "What warranty do your garden tools have?",
@@ -125,7 +125,7 @@ SUPPORT_SESSIONS: tuple[Session, ...] = (
     ),
     Session(
         "workshop",
-        "eve",
+        "u-105",
         (
             Turn("Do you repair tools and have spare parts?", "responses"),
             Turn("How do I care for wooden handles?", "wrong_model"),
