@@ -138,7 +138,7 @@ SUPPORT_SESSIONS: tuple[Session, ...] = (
 PROXY_SESSIONS: tuple[Session, ...] = (
     Session(
         "voucher",
-        "fay",
+        "u-106",
         (
             Turn("Are gift cards available?", "chat", Verdict("good", "All she needs to know.")),
             Turn("My discount code does not work", "stream"),
@@ -147,7 +147,7 @@ PROXY_SESSIONS: tuple[Session, ...] = (
     ),
     Session(
         "kitchen",
-        "gus",
+        "u-107",
         (
             Turn("How do I clean the copper kettle?", "converse"),
             Turn("How do I care for wooden handles?", "converse_stream"),
@@ -157,7 +157,7 @@ PROXY_SESSIONS: tuple[Session, ...] = (
     ),
     Session(
         "night",
-        "hal",
+        "u-108",
         (
             Turn("How can I track my parcel?", "responses"),
             Turn("How can I track my parcel?", "embed"),
