@@ -9,6 +9,7 @@ import socket
 
 import asyncpg
 
+from tracequill.database_url import asyncpg_url
 from tracequill.errors import CommandError
 from tracequill.settings import mask_url
 
@@ -41,7 +42,7 @@ async def check_database(url: str) -> None:
     """Raise CommandError if the Postgres at *url* does not let us in."""
     shown = mask_url(url)
     try:
-        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+        connection = await asyncpg.connect(asyncpg_url(url), timeout=_CONNECT_SECONDS)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
         raise CommandError(f"the database {shown} {_reason(error)}") from None
     try:

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from tracequill.database_url import running_database_url
 from tracequill.settings import load_settings
 from tracequill_collector.cli.options import DatabaseUrl, DataDir
 from tracequill_collector.errors import StartError
 from tracequill_collector.stack.postgres_binaries import find_binaries
-from tracequill_collector.stack.running import running_database_url
 
 app = typer.Typer(add_completion=False)
 

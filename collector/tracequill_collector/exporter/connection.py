@@ -1,9 +1,8 @@
-"""A database URL becomes an open connection; every form that Phoenix reads is read here."""
+"""A database URL becomes an open connection, and a transaction of ours its settings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -16,46 +15,9 @@ CONNECT_SECONDS = 10.0
 # A statement of one batch takes milliseconds: what takes longer waits for somebody who is gone.
 STATEMENT_SECONDS = 60.0
 
-# libpq's and SQLAlchemy's own, which the server would refuse as unknown settings.
-_NOT_FOR_THE_SERVER = frozenset(
-    {
-        "async_fallback",
-        "channel_binding",
-        "connect_timeout",
-        "fallback_application_name",
-        "gssencmode",
-        "keepalives",
-        "keepalives_count",
-        "keepalives_idle",
-        "keepalives_interval",
-        "prepared_statement_cache_size",
-        "prepared_statement_name_func",
-        "sslcrldir",
-        "sslsni",
-        "tcp_user_timeout",
-    }
-)
-
-
-def asyncpg_url(url: str) -> str:
-    """Give *url* as asyncpg reads it: ``postgresql+driver://`` and foreign parameters undone."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.partition("+")[0]
-    if scheme not in ("postgres", "postgresql"):
-        raise ValueError(
-            f"the database URL begins with {parts.scheme!r}; use postgresql://user@host/database"
-        )
-    # SQLAlchemy's asyncpg dialect says ssl=require where libpq says sslmode=require.
-    query = [
-        ("sslmode" if name == "ssl" else name, value)
-        for name, value in parse_qsl(parts.query)
-        if name not in _NOT_FOR_THE_SERVER
-    ]
-    return urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), ""))
-
 
 async def connect(url: str) -> Connection:
-    """Open a connection to a *url* of ``asyncpg_url``.
+    """Open a connection to a *url* of ``tracequill.database_url.asyncpg_url``.
 
     Raises what asyncpg raises, OSError or TimeoutError.
     """

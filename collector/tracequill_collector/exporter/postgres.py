@@ -17,9 +17,10 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
+from tracequill.database_url import asyncpg_url
 from tracequill.settings import mask_url
 from tracequill_collector.errors import RetryableError
-from tracequill_collector.exporter.connection import Connection, asyncpg_url, connect
+from tracequill_collector.exporter.connection import Connection, connect
 from tracequill_collector.exporter.cost import ModelRow, PriceRow, Prices
 from tracequill_collector.exporter.queries import QUERIES
 from tracequill_collector.exporter.rows import Rejected, SpanRow, span_row

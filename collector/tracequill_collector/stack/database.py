@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncpg
 
+from tracequill.database_url import asyncpg_url
 from tracequill.settings import mask_url
 from tracequill_collector.errors import StartError
-from tracequill_collector.exporter.connection import asyncpg_url
 
 _CONNECT_SECONDS = 10
 _MIN_MAJOR_VERSION = 14

@@ -19,14 +19,13 @@ import aiohttp
 import asyncpg
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tracequill.database_url import asyncpg_url, running_database_url
 from tracequill.errors import CommandError
 from tracequill.settings import Settings, mask_url
-from tracequill_collector.exporter.connection import asyncpg_url
 from tracequill_collector.exporter.schema import schema_problem
 from tracequill_collector.queue.dead_letters import DeadLetters
 from tracequill_collector.stack.database import check_database
 from tracequill_collector.stack.processes import http_status
-from tracequill_collector.stack.running import running_database_url
 from tracequill_collector.status import read_status
 
 PROJECT = "tracequill-doctor"

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+from tracequill.database_url import POSTGRES_URL_FILE
 from tracequill.settings import Settings
 from tracequill_collector.errors import StartError
 from tracequill_collector.stack.database import check_database
@@ -23,7 +24,6 @@ from tracequill_collector.stack.processes import (
 )
 from tracequill_collector.stack.supervisor import Child, Supervisor
 
-POSTGRES_URL_FILE = "postgres.url"
 _RESTART_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 

@@ -14,12 +14,12 @@ import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import orjson
 
+from tracequill.database_url import asyncpg_url, running_database_url
 from tracequill.errors import CommandError, UsageError
 from tracequill.settings import Settings, mask_url
 
@@ -111,13 +111,13 @@ async def connect(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 
     Raises CommandError, with one sentence, when there is none.
     """
-    url = _database_url(settings)
+    url = asyncpg_url(running_database_url(settings))
     schema = settings.database_schema
     try:
         connection = await asyncpg.connect(url, timeout=10, statement_cache_size=0)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError) as error:
         raise CommandError(
-            f"the database at {_shown(url)} cannot be reached: {_reason(error)}. "
+            f"the database at {mask_url(url)} cannot be reached: {_reason(error)}. "
             "Start it with 'tracequill up', or correct TRACEQUILL_DATABASE_URL."
         ) from error
     try:
@@ -130,7 +130,7 @@ async def connect(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
             yield connection
     except asyncpg.UndefinedTableError as error:
         raise CommandError(
-            f"the database at {_shown(url)} has no Phoenix tables"
+            f"the database at {mask_url(url)} has no Phoenix tables"
             + (f" in the schema {schema!r}" if schema else "")
             + ". Start Phoenix on it once, or correct TRACEQUILL_DATABASE_URL."
         ) from error
@@ -233,26 +233,6 @@ def _rowid(node_id: str) -> int:
         return 0
     match = re.fullmatch(r"DatasetVersion:(\d+)", text)
     return int(match[1]) if match else 0
-
-
-def _database_url(settings: Settings) -> str:
-    url = settings.database_url
-    if url is None:
-        path = Path(settings.data_dir) / "postgres.url"
-        try:
-            url = path.read_text(encoding="utf-8").strip()
-        except OSError:
-            raise CommandError(
-                f"no database is configured and none runs on {str(settings.data_dir)!r}. "
-                "Start it with 'tracequill up', or set TRACEQUILL_DATABASE_URL."
-            ) from None
-    # SQLAlchemy's forms, which Phoenix takes, as asyncpg takes them.
-    url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
-    return re.sub(r"(?<=[?&])ssl=", "sslmode=", url)
-
-
-def _shown(url: str) -> str:
-    return re.sub(r"(?<=password=)[^&]*", "***", mask_url(url))
 
 
 def _reason(error: BaseException) -> str:
