@@ -246,8 +246,8 @@ def test_labelled_spans_become_a_dataset_and_a_valid_training_file(
     where = "annotations['quality'].label == 'good'"
     output = tmp_path / "train.jsonl"
 
-    built = stack.run("dataset", "build", "good-answers", "--project", "direct", "--where", where)
-    exported = stack.run("export", "good-answers", "--format", "openai-chat", "-o", str(output))
+    built = stack.run("dataset", "build", "loop-answers", "--project", "direct", "--where", where)
+    exported = stack.run("export", "loop-answers", "--format", "openai-chat", "-o", str(output))
 
     assert built.returncode == 0, built.stderr
     assert exported.returncode == 0, exported.stderr
