@@ -52,7 +52,6 @@ def main() -> int:
             )
             page = browser.new_page(base_url=stack.phoenix, viewport={"width": 1440, "height": 860})
             picture(page, f"/redirects/traces/{tool_trace(stack)}", "trace.png")
-            picture(page, "/tracequill/", "tracequill.png")
             browser.close()
             return stack.stop()
         finally:
