@@ -148,6 +148,7 @@ async def test_it_listens_on_no_network_socket(tmp_path: Path) -> None:
 
     assert addresses == ""
     assert mode == 0o700
+    assert not postgres.socket_dir.exists()
 
 
 _AS_NOBODY = """

@@ -123,6 +123,8 @@ class EmbeddedPostgres:
                     await self.wait()
                     break
         self._pid, self._process = 0, None
+        with contextlib.suppress(OSError):  # Postgres has removed its socket from it
+            self.socket_dir.rmdir()
 
     # --- start --------------------------------------------------------------------------
 
