@@ -99,8 +99,12 @@ class Supervisor:
                 await self._stop_all()
                 for keeper in keepers:
                     keeper.cancel()
-        except* StartError as errors:
-            raise _first(errors) from None
+        except BaseExceptionGroup as group:
+            # Not `except*`: Python before 3.11.4 would wrap what is raised there in a group.
+            expected = group.subgroup(StartError)
+            if expected is None:
+                raise
+            raise _first(expected) from None
         finally:
             self._stopping = True
             await self._stop_all()
