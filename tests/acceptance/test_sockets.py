@@ -59,6 +59,13 @@ def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     return str(mapped or address)
 
 
+def test_nothing_in_the_data_directory_can_be_read_by_others(stack: Stack) -> None:
+    files = [path for path in stack.data_dir.rglob("*") if path.is_file()]
+
+    assert len(files) > 100
+    assert [path for path in files if path.stat().st_mode & 0o077] == []
+
+
 def test_only_the_four_documented_ports_listen_and_only_on_loopback(stack: Stack) -> None:
     pids = process_tree(stack.pid)
     found = listening_addresses(pids)

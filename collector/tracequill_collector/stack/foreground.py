@@ -16,6 +16,8 @@ def run_in_foreground(main: Callable[[asyncio.Event], Awaitable[int | None]]) ->
     SIGKILL to us, or a second signal, is safe at any moment: children die with their parent and
     nothing accepted is lost.
     """
+    # What is written holds prompts and answers: for this user's eyes only.
+    os.umask(0o077)
     try:
         return asyncio.run(_run(main)) or 0
     except BaseExceptionGroup as group:

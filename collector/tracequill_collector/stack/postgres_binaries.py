@@ -97,7 +97,8 @@ def reachable_binaries(install: Path, account: Account | None) -> Path:
     inside = target / install.parent.name / install.name
     if inside.exists() and _all_may_enter(inside / "bin"):
         return inside
-    _CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    _CACHE.chmod(0o755)  # whatever our umask is
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=_CACHE))
     try:
         copied = building / install.parent.name / install.name

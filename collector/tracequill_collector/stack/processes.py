@@ -12,6 +12,9 @@ from tracequill_collector.stack.supervisor import Child
 from tracequill_collector.status import read_status
 
 _FRESH_SECONDS = 10.0
+_EXPORTER_STATUS = Path("collector") / "exporter.status.json"
+_EXPORTING_SECONDS = 15.0
+_EXPORTING_POLL_SECONDS = 0.1
 
 
 def collector_children(settings: Settings) -> list[Child]:
@@ -20,7 +23,7 @@ def collector_children(settings: Settings) -> list[Child]:
         Child(
             "exporter",
             ["-m", "tracequill_collector.service.exporter"],
-            _writes(settings.data_dir / "collector" / "exporter.status.json"),
+            _writes(settings.data_dir / _EXPORTER_STATUS),
         ),
         Child(
             "receiver",
@@ -58,6 +61,19 @@ def phoenix_children(settings: Settings) -> list[Child]:
             stop_seconds=15,
         )
     ]
+
+
+async def await_exporting(settings: Settings) -> None:
+    """Return when the exporter writes: it looks for Phoenix's tables every few seconds.
+
+    Gives up after a while: the exporter says itself what it waits for, and nothing is lost.
+    """
+    path = settings.data_dir / _EXPORTER_STATUS
+    for _ in range(int(_EXPORTING_SECONDS / _EXPORTING_POLL_SECONDS)):
+        status = read_status(path)
+        if status is not None and not status.values.get("waiting"):
+            return
+        await asyncio.sleep(_EXPORTING_POLL_SECONDS)
 
 
 def _writes(path: Path) -> Callable[[int], Awaitable[bool]]:

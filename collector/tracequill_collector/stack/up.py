@@ -18,6 +18,7 @@ from tracequill_collector.stack.folder import RunState, create_data_dir, locked
 from tracequill_collector.stack.output import Terminal
 from tracequill_collector.stack.postgres import EmbeddedPostgres
 from tracequill_collector.stack.processes import (
+    await_exporting,
     collector_children,
     phoenix_children,
     proxy_children,
@@ -171,6 +172,7 @@ async def _run_processes(
 
     async def on_ready() -> None:
         nonlocal code
+        await await_exporting(settings)
         _say_addresses(settings, terminal)
         terminal.plain("ready")
         terminal.show_warnings()
