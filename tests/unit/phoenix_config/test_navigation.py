@@ -19,9 +19,9 @@ def rendered(name: str, **values: str) -> str:
 
 
 def test_the_page_gets_the_script_at_its_end_and_nothing_else_changes() -> None:
-    tag = '<script src="/root/tracequill/static/navigation.js" defer></script>\n'
+    tag = '<script src="/prefix/tracequill/static/navigation.js" defer></script>\n'
 
-    page = rendered("index.html", basename="/root", more="x")
+    page = rendered("index.html", basename="/prefix", more="x")
 
     assert page == f"<html><body><div id='root'></div>x{tag}</body></html>"
 
