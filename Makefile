@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install up demo test test-unit check format lock browser bench-start screenshot
+.PHONY: help install up demo test test-unit test-faults check format lock browser bench-start \
+	bench-ingest screenshot
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -34,6 +35,10 @@ test: install browser ## run every test (needs Debian's Chromium)
 test-unit: install ## run the tests that need no network
 	$(BIN)/pytest tests/unit tests/architecture
 
+test-faults: install ## the long fault runs: kills, lost disks, outages (needs root and strace)
+	@sh tests/faults/tools.sh
+	$(BIN)/pytest tests/faults
+
 browser:
 	@sh tests/browser.sh
 
@@ -49,6 +54,9 @@ format: install ## let ruff format everything
 
 bench-start: install ## time from start to the first visible trace, memory of each process
 	$(BIN)/python -m bench.start
+
+bench-ingest: install ## ingest against stock Phoenix and a bare COPY, in one run
+	$(BIN)/python -m bench.ingest
 
 screenshot: install browser ## make docs/images anew from a running demo
 	$(BIN)/python -m docs.images.make
