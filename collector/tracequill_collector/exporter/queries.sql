@@ -172,65 +172,13 @@ SELECT above.id, above.span_id, above.parent_id, t.trace_id
 FROM above
 JOIN traces AS t ON t.id = above.trace_rowid
 
--- insert_spans --
--- New spans, but for those whose id somebody else has stored in the meantime.
-INSERT INTO spans (
-    trace_rowid,
-    span_id,
-    parent_id,
-    name,
-    span_kind,
-    start_time,
-    end_time,
-    attributes,
-    events,
-    status_code,
-    status_message,
-    cumulative_error_count,
-    cumulative_llm_token_count_prompt,
-    cumulative_llm_token_count_completion,
-    llm_token_count_prompt,
-    llm_token_count_completion
-)
-SELECT *
-FROM unnest(
-    $1::int[],
-    $2::text[],
-    $3::text[],
-    $4::text[],
-    $5::text[],
-    $6::timestamptz[],
-    $7::timestamptz[],
-    $8::jsonb[],
-    $9::jsonb[],
-    $10::text[],
-    $11::text[],
-    $12::int[],
-    $13::int[],
-    $14::int[],
-    $15::int[],
-    $16::int[]
-) AS new (
-    trace_rowid,
-    span_id,
-    parent_id,
-    name,
-    span_kind,
-    start_time,
-    end_time,
-    attributes,
-    events,
-    status_code,
-    status_message,
-    cumulative_error_count,
-    cumulative_llm_token_count_prompt,
-    cumulative_llm_token_count_completion,
-    llm_token_count_prompt,
-    llm_token_count_completion
-)
-ORDER BY span_id
-ON CONFLICT DO NOTHING
-RETURNING span_id, id
+-- take_span_ids --
+-- Ids for $1 new spans, which COPY then appends: nothing can be in their way, for their traces are
+-- locked, or new and unseen by others. Should the same span appear under another trace at this very
+-- moment, the unique index refuses the batch, and its repetition knows the span.
+SELECT array_agg(nextval(ids.sequence))
+FROM (SELECT pg_get_serial_sequence('spans', 'id')::regclass AS sequence) AS ids,
+    generate_series(1, $1::int)
 
 -- add_to_ancestors --
 -- What stored ancestors gain by the new spans below them.
@@ -254,49 +202,11 @@ JOIN unnest($1::int[], $2::int[], $3::int[], $4::int[]) AS gained
     ON gained.id = locked.id
 WHERE s.id = locked.id
 
--- insert_costs --
--- The costs of new spans, and their details, which find their cost by the span.
-WITH costs AS (
-    INSERT INTO span_costs (
-        span_rowid,
-        trace_rowid,
-        span_start_time,
-        model_id,
-        total_cost,
-        total_tokens,
-        prompt_cost,
-        prompt_tokens,
-        completion_cost,
-        completion_tokens
-    )
-    SELECT *
-    FROM unnest(
-        $1::bigint[],
-        $2::bigint[],
-        $3::timestamptz[],
-        $4::bigint[],
-        $5::float8[],
-        $6::float8[],
-        $7::float8[],
-        $8::float8[],
-        $9::float8[],
-        $10::float8[]
-    )
-    RETURNING id, span_rowid
-)
-INSERT INTO span_cost_details (
-    span_cost_id,
-    token_type,
-    is_prompt,
-    cost,
-    tokens,
-    cost_per_token
-)
-SELECT costs.id, detail.token_type, detail.is_prompt, detail.cost, detail.tokens, detail.per_token
-FROM unnest(
-    $11::bigint[], $12::text[], $13::bool[], $14::float8[], $15::float8[], $16::float8[]
-) AS detail (span_rowid, token_type, is_prompt, cost, tokens, per_token)
-JOIN costs ON costs.span_rowid = detail.span_rowid
+-- take_cost_ids --
+-- Ids for the costs of $1 new spans; COPY appends the costs, then their details.
+SELECT array_agg(nextval(ids.sequence))
+FROM (SELECT pg_get_serial_sequence('span_costs', 'id')::regclass AS sequence) AS ids,
+    generate_series(1, $1::int)
 
 -- notify --
 -- Tells Phoenix's pages which projects ($1, a JSON list of their row ids) have new spans.

@@ -212,11 +212,19 @@ async def _spans(
         return {}
     below, ancestors = await _relatives(connection, new, plan)
     cumulative, gained = rows.roll_up(new, below, ancestors)
-    inserted = await connection.fetch(
-        QUERIES["insert_spans"], *_span_columns(new, trace_rowids, cumulative)
+    rowids = await connection.fetchval(QUERIES["take_span_ids"], len(new))
+    # In the order of their ids, as other statements take their rows: whoever stores the same
+    # span under another trace waits for us, and never we for him as well.
+    ordered = sorted(new, key=_span_id)
+    await _copy(
+        connection,
+        "spans",
+        _SPAN_COLUMNS,
+        [
+            _span_values(row, rowid, trace_rowids[row.span.trace_id], cumulative[row.span.span_id])
+            for row, rowid in zip(ordered, rowids, strict=True)
+        ],
     )
-    if len(inserted) < len(new):
-        raise OvertakenError("another exporter stored the same span at the same moment.")
     if gained:
         await connection.execute(
             QUERIES["add_to_ancestors"],
@@ -225,7 +233,11 @@ async def _spans(
             [counts.prompt_tokens for counts in gained.values()],
             [counts.completion_tokens for counts in gained.values()],
         )
-    return {record["span_id"]: record["id"] for record in inserted}
+    return {row.span.span_id: rowid for row, rowid in zip(ordered, rowids, strict=True)}
+
+
+def _span_id(row: SpanRow) -> str:
+    return row.span.span_id
 
 
 async def _relatives(
@@ -261,31 +273,47 @@ async def _relatives(
     return below, [rows.StoredSpan(*record) for record in found]
 
 
-def _span_columns(
-    new: Sequence[SpanRow],
-    trace_rowids: Mapping[str, int],
-    cumulative: Mapping[str, Counts],
-) -> list[list[Any]]:
-    values = [
-        (
-            trace_rowids[row.span.trace_id],
-            row.span.span_id,
-            row.span.parent_id,
-            row.span.name,
-            row.span.span_kind,
-            row.start_time,
-            row.end_time,
-            row.attributes_json,
-            row.events_json,
-            row.span.status_code,
-            row.span.status_message,
-            *cumulative[row.span.span_id],
-            row.llm_token_count_prompt,
-            row.llm_token_count_completion,
-        )
-        for row in new
-    ]
-    return [list(column) for column in zip(*values, strict=True)]
+_SPAN_COLUMNS = (
+    "id",
+    "trace_rowid",
+    "span_id",
+    "parent_id",
+    "name",
+    "span_kind",
+    "start_time",
+    "end_time",
+    "attributes",
+    "events",
+    "status_code",
+    "status_message",
+    "cumulative_error_count",
+    "cumulative_llm_token_count_prompt",
+    "cumulative_llm_token_count_completion",
+    "llm_token_count_prompt",
+    "llm_token_count_completion",
+)
+
+
+def _span_values(row: SpanRow, rowid: int, trace_rowid: int, cumulative: Counts) -> tuple[Any, ...]:
+    """Give a row of ``spans``, in the order of ``_SPAN_COLUMNS``."""
+    span = row.span
+    return (
+        rowid,
+        trace_rowid,
+        span.span_id,
+        span.parent_id,
+        span.name,
+        span.span_kind,
+        row.start_time,
+        row.end_time,
+        row.attributes_json,
+        row.events_json,
+        span.status_code,
+        span.status_message,
+        *cumulative,
+        row.llm_token_count_prompt,
+        row.llm_token_count_completion,
+    )
 
 
 async def _costs(
@@ -297,8 +325,10 @@ async def _costs(
     priced: list[tuple[SpanRow, SpanCost]] = [(row, row.cost) for row in new if row.cost]
     if not priced:
         return
+    cost_ids = await connection.fetchval(QUERIES["take_cost_ids"], len(priced))
     costs = [
         (
+            cost_id,
             span_rowids[row.span.span_id],
             trace_rowids[row.span.trace_id],
             row.start_time,
@@ -310,19 +340,50 @@ async def _costs(
             cost.completion_cost,
             cost.completion_tokens,
         )
-        for row, cost in priced
+        for cost_id, (row, cost) in zip(cost_ids, priced, strict=True)
     ]
     details = [
         (
-            span_rowids[row.span.span_id],
+            cost_id,
             detail.token_type,
             detail.is_prompt,
             detail.cost,
             detail.tokens,
             detail.cost_per_token,
         )
-        for row, cost in priced
+        for cost_id, (_, cost) in zip(cost_ids, priced, strict=True)
         for detail in cost.details
     ]
-    columns = [list(column) for part in (costs, details) for column in zip(*part, strict=True)]
-    await connection.execute(QUERIES["insert_costs"], *columns)
+    await _copy(connection, "span_costs", _COST_COLUMNS, costs)
+    await _copy(connection, "span_cost_details", _DETAIL_COLUMNS, details)
+
+
+_COST_COLUMNS = (
+    "id",
+    "span_rowid",
+    "trace_rowid",
+    "span_start_time",
+    "model_id",
+    "total_cost",
+    "total_tokens",
+    "prompt_cost",
+    "prompt_tokens",
+    "completion_cost",
+    "completion_tokens",
+)
+_DETAIL_COLUMNS = ("span_cost_id", "token_type", "is_prompt", "cost", "tokens", "cost_per_token")
+
+
+async def _copy(
+    connection: Connection, table: str, columns: Sequence[str], records: list[tuple[Any, ...]]
+) -> None:
+    """Append *records* to *table*: a quarter less work for Postgres than any INSERT of them.
+
+    Raises as a statement does, also for what cannot even be sent.
+    """
+    try:
+        await connection.copy_records_to_table(table, columns=columns, records=records)
+    except OverflowError as error:
+        raise asyncpg.NumericValueOutOfRangeError(f"a number of {table} is too large") from error
+    except (TypeError, ValueError) as error:
+        raise asyncpg.DataError(f"a value of {table} has the wrong form") from error
