@@ -77,6 +77,8 @@ class Span:
     status_code: str
     status_message: str
     project_name: str
+    attributes_json: str = ""
+    """``attributes`` as JSON, where it was made already; empty where not."""
 
 
 class SpanConsumer(Protocol):

@@ -98,22 +98,26 @@ def span_row(span: Span, cost_of: CostOf) -> SpanRow:
         span=span,
         start_time=start_time,
         end_time=utc_time(span.end_time_unix_ns),
-        attributes_json=orjson.dumps(span.attributes).decode(),
-        events_json=orjson.dumps(
-            [
-                {
-                    "name": event.name,
-                    "timestamp": utc_time(event.timestamp_unix_ns),
-                    "attributes": event.attributes,
-                }
-                for event in span.events
-            ]
-        ).decode(),
+        attributes_json=span.attributes_json or orjson.dumps(span.attributes).decode(),
+        events_json=_events_json(span) if span.events else "[]",
         session_id="" if session_id is None else str(session_id).strip(),
         llm_token_count_prompt=_tokens(span, "prompt") if is_llm else None,
         llm_token_count_completion=_tokens(span, "completion") if is_llm else None,
         cost=cost_of(start_time, span.attributes),
     )
+
+
+def _events_json(span: Span) -> str:
+    return orjson.dumps(
+        [
+            {
+                "name": event.name,
+                "timestamp": utc_time(event.timestamp_unix_ns),
+                "attributes": event.attributes,
+            }
+            for event in span.events
+        ]
+    ).decode()
 
 
 def utc_time(unix_ns: int) -> datetime:

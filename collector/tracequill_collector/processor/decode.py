@@ -7,10 +7,13 @@ reason. Knows neither the queue nor a database. One bad span never costs another
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -24,9 +27,14 @@ from tracequill_collector.otlp import (
     span_problem,
 )
 from tracequill_collector.pipeline import Record, Span, SpanEvent
-from tracequill_collector.processor import genai
+from tracequill_collector.processor import genai, shapes
 from tracequill_collector.processor.attributes import nested_value, unflatten
-from tracequill_collector.processor.sanitize import storable, storable_text, text_of_bytes
+from tracequill_collector.processor.sanitize import (
+    storable,
+    storable_text,
+    storable_with_json,
+    text_of_bytes,
+)
 
 DEFAULT_PROJECT_NAME = "default"
 
@@ -43,6 +51,8 @@ _JSON_ENDINGS = (
 _TOKEN_COUNTS = frozenset(
     {"llm.token_count.prompt", "llm.token_count.completion", "llm.token_count.total"}
 )
+
+_LONG_NUMBER = re.compile(r"[0-9]{19}")
 
 _SPAN_KINDS = frozenset(
     {
@@ -139,7 +149,7 @@ def _project_name(resource: Resource) -> str:
 
 
 def _decode_span(otlp_span: trace_pb2.Span, project_name: str, decoded: Decoded) -> Span:
-    attributes = _decode_attributes(otlp_span.attributes, decoded)
+    attributes, attributes_json = _decode_attributes(otlp_span.attributes, decoded)
     return Span(
         trace_id=otlp_span.trace_id.hex(),
         span_id=otlp_span.span_id.hex(),
@@ -149,6 +159,7 @@ def _decode_span(otlp_span: trace_pb2.Span, project_name: str, decoded: Decoded)
         start_time_unix_ns=otlp_span.start_time_unix_nano,
         end_time_unix_ns=otlp_span.end_time_unix_nano,
         attributes=attributes,
+        attributes_json=attributes_json,
         events=[_decode_event(event) for event in otlp_span.events],
         status_code=_STATUS_CODES.get(otlp_span.status.code, "UNSET"),
         status_message=storable_text(otlp_span.status.message),
@@ -156,8 +167,29 @@ def _decode_span(otlp_span: trace_pb2.Span, project_name: str, decoded: Decoded)
     )
 
 
-def _decode_attributes(pairs: Iterable[KeyValue], decoded: Decoded) -> dict[str, Any]:
-    flat = {pair.key: _decode_value(pair.value) for pair in pairs}
+def _decode_attributes(pairs: Sequence[KeyValue], decoded: Decoded) -> tuple[dict[str, Any], str]:
+    """Give the nested attributes, and their JSON."""
+    keys = tuple([pair.key for pair in pairs])
+    # Most values are text that is not empty, which needs no question of what it is.
+    values = [pair.value.string_value or _decode_value(pair.value) for pair in pairs]
+    plan = _plans.get(keys) or _plan(keys)
+    if plan is None:
+        attributes = _nest_anew(dict(zip(keys, values, strict=True)), decoded)
+    else:
+        for place in plan.counts:
+            values[place] = _as_count(values[place])
+        for place in plan.json:
+            values[place] = _from_json(values[place])
+        if None in values:
+            attributes = unflatten(zip(keys, values, strict=True))
+        else:
+            attributes = plan.nest(values)
+    _write_input_as_text(attributes)
+    return storable_with_json(attributes)
+
+
+def _nest_anew(flat: dict[str, Any], decoded: Decoded) -> dict[str, Any]:
+    """Nest attributes whose keys are not known as a shape."""
     if any(key.startswith(genai.PREFIX) for key in flat) and not genai.add_openinference(flat):
         decoded.raw_genai_spans += 1
     for key, value in flat.items():
@@ -165,9 +197,40 @@ def _decode_attributes(pairs: Iterable[KeyValue], decoded: Decoded) -> dict[str,
             flat[key] = _as_count(value)
         elif key.endswith(_JSON_ENDINGS):
             flat[key] = _from_json(value)
-    attributes = unflatten(flat.items())
-    _write_input_as_text(attributes)
-    return storable(attributes)
+    return unflatten(flat.items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is done with the values of spans whose keys are the same."""
+
+    nest: Callable[[list[Any]], dict[str, Any]]
+    counts: tuple[int, ...]
+    """The places of token counts."""
+    json: tuple[int, ...]
+    """The places of JSON in a string."""
+
+
+_plans: dict[tuple[str, ...], _Plan] = {}
+
+
+def _plan(keys: tuple[str, ...]) -> _Plan | None:
+    """Make the plan for *keys*; None for keys that do not repeat, or that must be looked at."""
+    nest = shapes.nest_of(keys)
+    if nest is None or any(key.startswith(genai.PREFIX) for key in keys):
+        return None
+    if len(_plans) >= shapes.MAX_SHAPES:
+        _plans.clear()
+    plan = _plans[keys] = _Plan(
+        nest=nest,
+        counts=tuple(place for place, key in enumerate(keys) if key in _TOKEN_COUNTS),
+        json=tuple(
+            place
+            for place, key in enumerate(keys)
+            if key not in _TOKEN_COUNTS and key.endswith(_JSON_ENDINGS)
+        ),
+    )
+    return plan
 
 
 def _decode_value(value: AnyValue) -> Any:
@@ -190,7 +253,14 @@ def _as_count(value: Any) -> Any:
 
 
 def _from_json(value: Any) -> Any:
-    """Read JSON; what is none stays as it is, and JSON's null says nothing."""
+    """Read JSON; what is none stays as it is, and JSON's null says nothing.
+
+    As Python's own reader does, which is slower, and lets pass what is no JSON (NaN) or loses
+    nothing of long integers.
+    """
+    if type(value) is str and not _LONG_NUMBER.search(value):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(value)
     try:
         return json.loads(value)
     except (TypeError, ValueError, RecursionError):

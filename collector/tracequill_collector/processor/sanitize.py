@@ -36,12 +36,20 @@ def storable_text(text: str) -> str:
 
 def storable(value: dict[str, Any]) -> dict[str, Any]:
     """Give *value* itself when it can be stored as it is, else a repaired copy."""
+    return storable_with_json(value)[0]
+
+
+def storable_with_json(value: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Give what ``storable`` gives, and its JSON, which had to be made to find out."""
     try:
         text = orjson.dumps(value)
     except TypeError:
-        return _repaired_object(value, _MAX_LEVELS)
+        text = b""
     # Also hits a written-out backslash-u-0000, which the repair then leaves alone.
-    return _repaired_object(value, _MAX_LEVELS) if b"\\u0000" in text else value
+    if not text or b"\\u0000" in text:
+        value = _repaired_object(value, _MAX_LEVELS)
+        text = orjson.dumps(value)
+    return value, text.decode()
 
 
 def text_of_bytes(value: object) -> str:

@@ -250,12 +250,12 @@ def test_a_span_with_a_bad_id_is_rejected_with_what_surrounds_it() -> None:
 
 
 def test_a_span_that_cannot_be_decoded_is_rejected_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail_on(attributes: dict[str, Any]) -> dict[str, Any]:
+    def fail_on(attributes: dict[str, Any]) -> tuple[dict[str, Any], str]:
         if "bad" in attributes:
             raise KeyError("a secret prompt")
-        return attributes
+        return attributes, ""
 
-    monkeypatch.setattr("tracequill_collector.processor.decode.storable", fail_on)
+    monkeypatch.setattr("tracequill_collector.processor.decode.storable_with_json", fail_on)
     sent = request(otlp_span({"bad": 1}), otlp_span({"good": 1}))
 
     found = decode(record(sent), max_bytes=_MAX_BYTES)
