@@ -38,8 +38,8 @@ Reject = Callable[[Sequence[Rejected]], Awaitable[None]]
 """Takes over spans that cannot be stored; returning means that the exporter may forget them."""
 
 # One transaction: large enough to spread its fixed cost, small enough to hold locks briefly.
-MAX_BATCH_SPANS = 2_000
-MAX_BATCH_BYTES = 8 * 1024 * 1024
+MAX_BATCH_SPANS = 4_000
+MAX_BATCH_BYTES = 12 * 1024 * 1024
 
 ANNOUNCE_SECONDS = 1.0
 # NOTIFY takes 8,000 bytes; an id has ten digits at most.
