@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +39,10 @@ class Checkpoint:
     """Where in that segment; only for counting what is left."""
     passed: dict[int, int] = field(default_factory=dict)
     """Segments still on disk that this consumer is done with, and since when (ns, wall time)."""
+    first_sequence: int = 0
+    """Where the consumer began."""
+    may_lag: bool = False
+    """Whether the writer may take room from what this consumer has not passed."""
 
 
 def check_name(consumer: str) -> None:
@@ -59,6 +64,8 @@ def store(disk: Disk, queue: Path, consumer: str, checkpoint: Checkpoint) -> Non
             "segment": checkpoint.segment,
             "offset": checkpoint.offset,
             "passed": {str(key): value for key, value in checkpoint.passed.items()},
+            "first_sequence": checkpoint.first_sequence,
+            "may_lag": checkpoint.may_lag,
         }
     )
     whole = orjson.dumps(
@@ -94,6 +101,9 @@ def load(queue: Path, consumer: str) -> Checkpoint | None:
             segment=int(fields["segment"]),
             offset=int(fields["offset"]),
             passed={int(key): int(value) for key, value in fields["passed"].items()},
+            # Not there before consumers could begin late or lag: those that are did neither.
+            first_sequence=int(fields.get("first_sequence", 0)),
+            may_lag=bool(fields.get("may_lag", False)),
         )
     except FileNotFoundError:
         return None
@@ -114,6 +124,22 @@ def load_all(disk: Disk, queue: Path) -> dict[str, Checkpoint]:
     return {
         name: load(queue, name) or Checkpoint() for name in sorted(names) if _NAME.fullmatch(name)
     }
+
+
+def remove(disk: Disk, queue: Path, consumer: str) -> None:
+    """Remove the consumer's checkpoint, durably: it holds nothing any more."""
+    path = checkpoint_path(queue, consumer)
+    disk.remove(path)
+    disk.sync_folder(path.parent)
+
+
+def passed_by_all(consumers: Collection[Checkpoint]) -> int:
+    """Give the sequence before which nothing is needed any more; 0 where nobody reads.
+
+    Those that may lag are not waited for, unless there is nobody else.
+    """
+    waited_for = [item for item in consumers if not item.may_lag] or list(consumers)
+    return min((item.next_sequence for item in waited_for), default=0)
 
 
 def backlog_bytes(segments: dict[int, int], checkpoint: Checkpoint) -> int:

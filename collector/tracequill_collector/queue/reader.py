@@ -8,7 +8,9 @@ Constraints:
 3. The checkpoint is on the medium before a segment that it passed is removed.
 4. A segment is removed when every consumer of the queue has passed it for ``keep_seconds``, and
    never the last one. The writer removes passed ones earlier when it needs the room.
-5. Damaged bytes are stepped over and kept in quarantine. In the last segment they may be a record
+5. A consumer that may lag holds no room: where its place is gone, it goes on at the oldest record
+   and counts what it lost.
+6. Damaged bytes are stepped over and kept in quarantine. In the last segment they may be a record
    in the making, so there they are only stepped over when a sound record follows them.
 """
 
@@ -23,7 +25,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from tracequill_collector.errors import RetryableError, StartError
 from tracequill_collector.pipeline import QueuedRecord
@@ -77,6 +79,7 @@ class _Found:
     places: list[_Place] = field(default_factory=list)
     """The place after each record."""
     size: int = 0
+    lost: int = 0
     seen: _Look | None = None
     """What the end of the queue looked like, when it was reached."""
 
@@ -101,6 +104,7 @@ class QueueReader:
         self._checkpoint = start
         self._place = _Place(sequence=start.next_sequence, segment=None)
         self._handed_out: deque[_Place] = deque()
+        self._lost_records = 0
         self._segment: SegmentReader | None = None
         self._busy = asyncio.Lock()
         self._seen: _Look | None = None
@@ -115,11 +119,15 @@ class QueueReader:
         keep_seconds: float = 0.0,
         wait_seconds: float = WAIT_SECONDS,
         disk: Disk | None = None,
+        start_at: Literal["oldest", "end"] = "oldest",
+        may_lag: bool = False,
     ) -> QueueReader:
-        """Open the queue in *folder* for *consumer*, where it left off; new ones at the oldest.
+        """Open the queue in *folder* for *consumer*, where it left off.
 
-        Raises a StartError when another process reads for that consumer, when a segment has an
-        unknown format, and when the folder cannot be used.
+        A new consumer begins at the oldest record, or behind the newest one. One that *may_lag*
+        is not waited for when the queue needs room. Raises a StartError when another process
+        reads for that consumer, when a segment has an unknown format, and when the folder cannot
+        be used.
         """
         checkpoints.check_name(consumer)
         disk = disk or Disk()
@@ -133,10 +141,11 @@ class QueueReader:
             )
             try:
                 recovery.check_versions(disk, folder)
-                start = checkpoints.load(folder, consumer)
+                start = stored = checkpoints.load(folder, consumer)
                 if start is None:
-                    oldest = next(iter(list_segments(disk, folder)), 0)
-                    start = Checkpoint(next_sequence=oldest, segment=oldest)
+                    start = await asyncio.to_thread(_beginning, disk, folder, start_at)
+                if stored is None or start.may_lag != may_lag:
+                    start = replace(start, may_lag=may_lag)
                     # From now on nothing is removed that this consumer has not passed.
                     checkpoints.store(disk, folder, consumer, start)
             except BaseException:
@@ -150,16 +159,45 @@ class QueueReader:
         return cls(folder, consumer, lock, disk, keep_seconds, start)
 
     @property
+    def first_sequence(self) -> int:
+        """Where this consumer began when it was new."""
+        return self._checkpoint.first_sequence
+
+    @property
+    def next_sequence(self) -> int:
+        """Everything before it is committed."""
+        return self._checkpoint.next_sequence
+
+    @property
+    def position(self) -> int:
+        """Everything before it was handed out."""
+        return self._place.sequence
+
+    @property
+    def lost_records(self) -> int:
+        """How many sequences were gone from the queue before they were read, since it was opened.
+
+        Sequences that a damaged record or a restarted writer left out are among them.
+        """
+        return self._lost_records
+
+    @property
     def backlog_bytes(self) -> int:
         """How many bytes are not committed yet."""
         return checkpoints.backlog_bytes(list_segments(self._disk, self._folder), self._checkpoint)
 
     async def read(
-        self, *, max_records: int, max_bytes: int, wait_seconds: float
+        self,
+        *,
+        max_records: int,
+        max_bytes: int,
+        wait_seconds: float,
+        below: int | None = None,
     ) -> list[QueuedRecord]:
         """Give the next records, at least one of any size, or none when none came in time.
 
-        The next call goes on after the last record handed out, committed or not.
+        The next call goes on after the last record handed out, committed or not. With *below*,
+        only records before that sequence; ``position`` says when they are all handed out.
         """
         deadline = time.monotonic() + wait_seconds
         pause = _POLL_SECONDS
@@ -167,13 +205,14 @@ class QueueReader:
             async with self._busy:
                 if self._may_have_more():
                     # A cancelled call leaves the place as it was; the thread changes nothing.
-                    found = await self._in_thread(self._collect, max_records, max_bytes)
+                    found = await self._in_thread(self._collect, max_records, max_bytes, below)
                     self._place, self._seen = found.place, found.seen
+                    self._lost_records += found.lost
                     self._handed_out.extend(found.places)
                     if found.records:
                         return found.records
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or (below is not None and self.position >= below):
                 return []
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 2, _POLL_MAX_SECONDS)
@@ -189,6 +228,26 @@ class QueueReader:
             )
         async with self._busy:
             await self._in_thread(self._commit, next_sequence)
+
+    async def continue_from(self, ahead: QueueReader) -> None:
+        """Go on where *ahead* is; it has done what lies between, and is no consumer any more.
+
+        Nothing that was handed out here may be uncommitted. Cut off in the middle, it can be done
+        again from the start.
+        """
+        if ahead.first_sequence > self.position or self._handed_out:
+            raise ValueError(
+                f"reading is at {self.position}, and {ahead.first_sequence} was the beginning."
+            )
+        async with self._busy, ahead._busy:
+            await self._in_thread(self._continue_from, ahead._checkpoint)
+        await ahead.retire()
+
+    async def retire(self) -> None:
+        """Close, and be a consumer no more: what was not committed waits for nobody."""
+        async with self._busy:
+            await self._in_thread(checkpoints.remove, self._disk, self._folder, self._consumer)
+        await self.close()
 
     async def close(self) -> None:
         """Give the queue back; what was handed out and not committed comes again."""
@@ -222,12 +281,12 @@ class QueueReader:
             return -1, False, newest
         return segment.size(), segment.is_removed(), newest
 
-    def _collect(self, max_records: int, max_bytes: int) -> _Found:
+    def _collect(self, max_records: int, max_bytes: int, below: int | None) -> _Found:
         """Read on from the place, which stays as it is."""
         found = _Found(place=self._place)
         try:
             while len(found.records) < max_records and found.size < max_bytes:
-                if not self._collect_next(found, max_bytes):
+                if not self._collect_next(found, max_bytes, below):
                     break
         except OSError as error:
             if not found.records:
@@ -236,7 +295,7 @@ class QueueReader:
                 ) from error
         return found
 
-    def _collect_next(self, found: _Found, max_bytes: int) -> bool:
+    def _collect_next(self, found: _Found, max_bytes: int, below: int | None) -> bool:
         """Add what stands at the place to *found*; False when that is all for now."""
         segment = self._open(found.place)
         if segment is None:
@@ -252,6 +311,10 @@ class QueueReader:
             if what.sequence >= place.sequence:
                 if found.records and found.size + length > max_bytes:
                     return False
+                if below is not None and what.sequence >= below:
+                    found.place = replace(place, sequence=max(place.sequence, below))
+                    return False
+                found.lost += what.sequence - place.sequence
                 place = replace(place, sequence=what.sequence + 1)
                 found.records.append(QueuedRecord(what.sequence, what.record))
                 found.size += length
@@ -323,6 +386,36 @@ class QueueReader:
 
     # --- what is done -------------------------------------------------------------------
 
+    def _continue_from(self, ahead: Checkpoint) -> None:
+        now = time.time_ns()
+        passed = dict(ahead.passed) | self._checkpoint.passed
+        segments = list(list_segments(self._disk, self._folder))
+        self._store(
+            replace(
+                ahead,
+                next_sequence=max(ahead.next_sequence, self._checkpoint.next_sequence),
+                passed={
+                    first: passed.get(first, now)
+                    for first, following in itertools.pairwise(segments)
+                    if following <= ahead.next_sequence
+                },
+                first_sequence=self._checkpoint.first_sequence,
+                may_lag=self._checkpoint.may_lag,
+            )
+        )
+        self._forget_segment()
+        self._place = _Place(sequence=self._checkpoint.next_sequence, segment=None)
+        self._seen = None
+
+    def _store(self, new: Checkpoint) -> None:
+        try:
+            checkpoints.store(self._disk, self._folder, self._consumer, new)
+        except OSError as error:
+            raise RetryableError(
+                f"the checkpoint in {self._folder} cannot be written: {error.strerror}."
+            ) from error
+        self._checkpoint = new
+
     def _commit(self, next_sequence: int) -> None:
         last: _Place | None = None
         handed_out = self._handed_out
@@ -340,19 +433,15 @@ class QueueReader:
             for first, following in itertools.pairwise(firsts)
             if following <= next_sequence
         }
-        new = Checkpoint(
-            next_sequence=next_sequence,
-            segment=self._checkpoint.segment if last is None else last.segment or 0,
-            offset=self._checkpoint.offset if last is None else last.offset,
-            passed=passed,
+        self._store(
+            replace(
+                self._checkpoint,
+                next_sequence=next_sequence,
+                segment=self._checkpoint.segment if last is None else last.segment or 0,
+                offset=self._checkpoint.offset if last is None else last.offset,
+                passed=passed,
+            )
         )
-        try:
-            checkpoints.store(self._disk, self._folder, self._consumer, new)
-        except OSError as error:
-            raise RetryableError(
-                f"the checkpoint in {self._folder} cannot be written: {error.strerror}."
-            ) from error
-        self._checkpoint = new
         for _ in range(count):
             handed_out.popleft()
         self._remove_passed()
@@ -373,3 +462,25 @@ class QueueReader:
                 if any(moment is None or moment > due for moment in since):
                     break
                 self._disk.remove(self._folder / segment_name(first))
+
+
+def _beginning(disk: Disk, folder: Path, start_at: Literal["oldest", "end"]) -> Checkpoint:
+    """Give the checkpoint of a consumer that is new."""
+    segments = list(list_segments(disk, folder))
+    if start_at == "oldest" or not segments:
+        first = segments[0] if segments else 0
+        return Checkpoint(next_sequence=first, segment=first, first_sequence=first)
+    newest = segments[-1]
+    segment = SegmentReader(disk, folder, newest)
+    try:
+        offset, sequence = segment.end()
+    finally:
+        segment.close()
+    now = time.time_ns()
+    return Checkpoint(
+        next_sequence=sequence,
+        segment=newest,
+        offset=offset,
+        passed=dict.fromkeys(segments[:-1], now),
+        first_sequence=sequence,
+    )

@@ -300,6 +300,25 @@ class SegmentReader:
         self._ahead = b""
         return offset
 
+    def end(self) -> tuple[int, int]:
+        """Give the offset behind the last sound frame, and one above its sequence.
+
+        Steps over damage, as reading does; bodies are looked at only there.
+        """
+        offset, sequence = SEGMENT_HEADER_BYTES, self.first_sequence
+        while True:
+            size = self.size()
+            while (header := self._header_at(offset)) is not None:
+                if offset + header.frame_length > size:
+                    break
+                offset += header.frame_length
+                sequence = max(sequence, header.sequence + 1)
+            self._ahead = b""
+            found = self.read(offset)
+            if isinstance(found, Tail):
+                return offset, sequence
+            offset = found.end
+
     def _resync(self, offset: int, size: int, reason: str) -> Damage | Tail:
         """Look for the next sound frame after *offset*."""
         self._ahead = b""

@@ -11,7 +11,7 @@ Constraints:
 4. No sequence is given twice, also not after a crash.
 5. All segments together stay under the byte cap, and a part of the disk stays free for the others
    on it. Past either the answer is a QueueFullError, early, and nothing old is dropped but what
-   every consumer has passed.
+   every consumer has passed, those left out that may lag.
 6. Nothing here depends on a clock but the pause before a sync that nobody waits for.
 """
 
@@ -464,7 +464,7 @@ class QueueWriter:
             self._disk_bytes = sum(segments.values())
             self._ends = {first: end for first, end in self._ends.items() if first in segments}
             consumers = checkpoints.load_all(self._disk, self._folder).values()
-            passed = min((item.next_sequence for item in consumers), default=0)
+            passed = checkpoints.passed_by_all(consumers)
             if self._current is not None and self._next_sequence <= passed:
                 self._seal()
             firsts = list(segments)
