@@ -96,9 +96,7 @@ class HistoryReader:
         return records
 
     def _is_wanted(self, frame: Frame) -> bool:
-        return (
-            frame.sequence >= self._next and frame.record.received_unix_ns >= self._since_unix_ns
-        )
+        return frame.sequence >= self._next and frame.record.received_unix_ns >= self._since_unix_ns
 
     def _open(self) -> SegmentReader | None:
         if self._left is None:
