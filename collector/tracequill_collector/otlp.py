@@ -10,8 +10,7 @@ import json
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
@@ -40,14 +39,13 @@ class UnsupportedError(PermanentError):
     """The content type or content encoding is none that is read here."""
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedSpan:
-    """A span whose ids are invalid, with what surrounds it and the reason in one sentence."""
+class RejectedSpan(NamedTuple):
+    """A span that no stage may store."""
 
-    resource_spans: ResourceSpans
-    scope_spans: ScopeSpans
-    span: Span
+    place: int
+    """Among all spans of its request, from 0."""
     reason: str
+    """One sentence."""
 
 
 def media_type(content_type: str) -> str:
@@ -193,8 +191,8 @@ def span_problem(span: Span) -> str:
 def rejected_spans(request: ExportTraceServiceRequest) -> list[RejectedSpan]:
     """Give the spans of *request* that no stage may store, each with the reason."""
     return [
-        RejectedSpan(resource_spans, scope_spans, span, reason)
-        for resource_spans, scope_spans, span in all_spans(request)
+        RejectedSpan(place, reason)
+        for place, (_, _, span) in enumerate(all_spans(request))
         if (reason := span_problem(span))
     ]
 

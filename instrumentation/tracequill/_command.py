@@ -22,7 +22,8 @@ SUMMARIES = {
     "provision": "create projects and annotation configs from a YAML file",
     "dataset": "build datasets from annotated spans",
     "export": "write a fine-tuning file from a dataset",
-    "dead-letters": "list and show what could not be interpreted",
+    "replay": "send again what the queues have kept",
+    "dead-letters": "list, show, replay and discard what could not be interpreted",
     "mock": "run the mock upstream alone",
 }
 

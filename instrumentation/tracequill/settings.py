@@ -15,12 +15,22 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from tracequill.errors import UsageError
 
 ENV_PREFIX = "TRACEQUILL_"
 UPSTREAM_PREFIX = "TRACEQUILL_UPSTREAM_"
+# Settings of several levels, which have no variable.
+FILE_ONLY = frozenset({"exporters", "redaction_patterns", "routes"})
 # Variables with our prefix that are not settings of the servers.
 _OTHER_VARIABLES = frozenset(
     {
@@ -50,6 +60,27 @@ class RouteSettings(BaseModel):
     """Whose wire format it speaks: openai, bedrock, anthropic, ... Default: the route's name."""
 
 
+class ExporterSettings(BaseModel):
+    """One entry of ``exporters:``: an OTLP backend that gets every span as well."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    endpoint: str
+    """Base URL; by HTTP, ``/v1/traces`` is added where it is missing."""
+    protocol: Literal["http/protobuf", "grpc"] = "http/protobuf"
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Sent with each request; ``${env:NAME}`` stands for a variable, so that keys stay out."""
+    compression: Literal["gzip", "none"] = "gzip"
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    keep: bool = False
+    """Whether the queue keeps what this backend has not got, although room is needed."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        return _check_url(value)
+
+
 def _check_url(value: str) -> str:
     if not re.match(r"https?://[^/\s]+", value):
         raise ValueError("must be a URL that begins with http:// or https://")
@@ -69,10 +100,20 @@ def _check_postgres_url(value: str) -> str:
     return f"postgresql://{rest}"
 
 
+def _split(value: Any) -> Any:
+    """Read a list from a variable: words between commas."""
+    if isinstance(value, str):
+        return [word.strip() for word in value.split(",") if word.strip()]
+    return value
+
+
+Words = Annotated[list[str], BeforeValidator(_split)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 HttpUrl = Annotated[str, AfterValidator(_check_url)]
 PostgresUrl = Annotated[str, AfterValidator(_check_postgres_url)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Limit = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 
 
 class Settings(BaseModel):
@@ -135,6 +176,40 @@ class Settings(BaseModel):
     )
     queue_keep_hours: Annotated[float, Field(ge=0)] = Field(
         24.0, description="How long what was exported stays in the queue, for `replay`."
+    )
+    redaction_detectors: Words = Field(
+        default_factory=list,
+        description="What is looked for in every text and replaced before it is stored: "
+        "`api_key`, `card`, `email`, `iban`, `phone`. See [redaction](redaction.md).",
+    )
+    redaction_phone_regions: Words = Field(
+        default_factory=list,
+        description="Countries (`DE`, `US`) whose telephone numbers are found without a leading +.",
+    )
+    redaction_keys: Words = Field(
+        default_factory=list,
+        description="Attributes, and keys within JSON, whose value is replaced as a whole: "
+        "`password`, `user.*`.",
+    )
+    redaction_patterns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Regular expressions (RE2) whose finds are replaced, by name.",
+    )
+    limits_attribute_max_bytes: Limit = Field(
+        0, description="The longest text of one attribute, in bytes; more is cut off. 0: no limit."
+    )
+    limits_attributes_max: Limit = Field(
+        0, description="The most attributes of one span. 0: no limit."
+    )
+    limits_events_max: Limit = Field(0, description="The most events of one span. 0: no limit.")
+    limits_span_max_bytes: Limit = Field(
+        0, description="The largest span, in bytes; its longest texts are cut. 0: no limit."
+    )
+    exporters: dict[Name, ExporterSettings] = Field(
+        default_factory=dict,
+        description="OTLP backends that get every span as well, by name: "
+        "`{endpoint: URL, protocol: http/protobuf, headers: {…}}`. "
+        "See [more exporters](exporters.md).",
     )
     proxy_body_max_bytes: Annotated[int, Field(ge=1024)] = Field(
         32 * 1024 * 1024,
@@ -200,6 +275,11 @@ class Settings(BaseModel):
         return self.data_dir / "proxy" / "queue"
 
     @property
+    def replay_dir(self) -> Path:
+        """What is to be sent again."""
+        return self.data_dir / "collector" / "replay"
+
+    @property
     def dead_letters_dir(self) -> Path:
         """What could not be interpreted, kept whole."""
         return self.data_dir / "dead_letters"
@@ -224,9 +304,11 @@ class Settings(BaseModel):
         environment: dict[str, str] = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if value is None or name in ("routes", "upstreams"):
+            if value is None or name == "upstreams" or name in FILE_ONLY:
                 continue
-            text = str(value.absolute()) if isinstance(value, Path) else str(value)
+            if isinstance(value, Path):
+                value = value.absolute()
+            text = ",".join(value) if isinstance(value, list) else str(value)
             environment[ENV_PREFIX + name.upper()] = text
         for route, url in self.upstreams.items():
             environment[UPSTREAM_PREFIX + route.upper().replace("-", "_")] = url
@@ -321,7 +403,7 @@ def _flatten(content: dict[Any, Any], path: Path, prefix: str = "") -> dict[str,
 
 def dotted(name: str) -> str:
     """Give the key as ``tracequill.yaml`` has it: ``queue_keep_hours`` is ``queue.keep_hours``."""
-    for group in ("queue", "proxy", "mock"):
+    for group in ("queue", "redaction", "limits", "proxy", "mock"):
         if name.startswith(f"{group}_"):
             return f"{group}.{name[len(group) + 1 :]}"
     return name
@@ -341,8 +423,12 @@ def _from_environment() -> dict[str, Any]:
             upstreams[variable[len(UPSTREAM_PREFIX) :].lower().replace("_", "-")] = value
         elif variable.startswith(ENV_PREFIX) and variable not in _OTHER_VARIABLES:
             name = variable[len(ENV_PREFIX) :].lower()
-            if name not in Settings.model_fields or name in ("routes", "upstreams"):
-                known = [ENV_PREFIX + field.upper() for field in Settings.model_fields]
+            if name not in Settings.model_fields or name == "upstreams" or name in FILE_ONLY:
+                known = [
+                    ENV_PREFIX + field.upper()
+                    for field in Settings.model_fields
+                    if field not in FILE_ONLY
+                ]
                 raise SettingsError(f"unknown variable {variable}.{suggestion(variable, known)}")
             if value:
                 values[name] = value
@@ -396,7 +482,7 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     top = str(first["loc"][0]) if first["loc"] else ""
-    secret = top in ("phoenix_api_key", "database_url")
+    secret = top in ("phoenix_api_key", "database_url") or "headers" in first["loc"]
     shown = "" if secret else f" is {first['input']!r}:"
     reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     variable = f"{ENV_PREFIX}{top.upper()}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracequill.settings import ENV_PREFIX, Settings, dotted
+from tracequill.settings import ENV_PREFIX, FILE_ONLY, Settings, dotted
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -15,7 +15,8 @@ def documented_rows() -> list[str]:
     for name, field in Settings.model_fields.items():
         default = "" if field.default_factory else field.default
         shown = "" if default in (None, "") else f"`{default}`"
-        variable = "" if name in ("routes", "upstreams") else f"`{ENV_PREFIX}{name.upper()}`"
+        has_variable = name != "upstreams" and name not in FILE_ONLY
+        variable = f"`{ENV_PREFIX}{name.upper()}`" if has_variable else ""
         key = "" if name == "upstreams" else f"`{dotted(name)}`"
         rows.append(f"| {key} | {variable} | {shown} | {field.description} |")
     return rows

@@ -1,4 +1,4 @@
-"""``tracequill dead-letters``: what could not be interpreted or stored, and why."""
+"""``tracequill dead-letters``: what could not be interpreted or stored, why, and what then."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -15,18 +15,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tracequill.errors import UsageError
+from tracequill.errors import CommandError, UsageError
 from tracequill.settings import Settings, load_settings
 from tracequill_collector.cli.options import DataDir
+from tracequill_collector.cli.replay import finish, follow, require_exporter
 from tracequill_collector.errors import PermanentError
 from tracequill_collector.otlp import decompress, parse_traces
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.queue.dead_letters import DeadLetter, DeadLetters
+from tracequill_collector.replay import Replays
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Read what could not be interpreted or stored; it is kept whole until you discard it.",
+    help="What could not be interpreted or stored; it is kept whole until you discard it.",
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -87,6 +89,84 @@ def show(
         )
 
 
+@app.command("replay")
+def replay_letters(
+    letter_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="As `list` prints them.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Interpret dead letters once more; those that are stored then are gone."""
+    settings = load_settings(data_dir=data_dir)
+    found = _chosen(settings, letter_ids or [], everything)
+    elsewhere = [letter for letter in found if "exporter" in letter.details]
+    if elsewhere and not everything:
+        raise UsageError(
+            f"{elsewhere[0].letter_id} was refused by {elsewhere[0].details['exporter']}, and is "
+            "stored here already. Discard it when that backend does not need it."
+        )
+    wanted = [letter.letter_id for letter in found if letter not in elsewhere]
+    if not wanted:
+        Console().print("There is nothing to replay.")
+        return
+    require_exporter(settings)
+    replays = Replays(settings.replay_dir)
+    request = replays.add(letter_ids=wanted)
+    finish(follow(settings, replays, request, "replaying dead letters"), as_json=as_json)
+
+
+@app.command()
+def discard(
+    letter_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="As `list` prints them.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    is_sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Delete dead letters for good."""
+    settings = load_settings(data_dir=data_dir)
+    found = _chosen(settings, letter_ids or [], everything)
+    if not found:
+        Console().print("There are no dead letters.")
+        return
+    noun = "dead letter" if len(found) == 1 else "dead letters"
+    if not is_sure:
+        if not sys.stdin.isatty():
+            raise UsageError(f"{len(found)} {noun} would be deleted for good. Confirm with --yes.")
+        typer.confirm(f"Delete {len(found)} {noun} for good?", abort=True)
+    letters = DeadLetters(settings.dead_letters_dir)
+    try:
+        count = sum(letters.remove(letter.letter_id) for letter in found)
+    except OSError as error:
+        raise CommandError(
+            f"{settings.dead_letters_dir} cannot be written: {error.strerror}."
+        ) from None
+    Console().print(f"{count} {noun} discarded.", highlight=False)
+
+
+def _chosen(settings: Settings, letter_ids: list[str], everything: bool) -> list[DeadLetter]:
+    if everything == bool(letter_ids):
+        raise UsageError("give the ids of dead letters, or --all.")
+    letters = DeadLetters(settings.dead_letters_dir).list()
+    if everything:
+        return letters
+    by_id = {letter.letter_id: letter for letter in letters}
+    return [
+        by_id[letter_id] if letter_id in by_id else _unknown(settings, letter_id)
+        for letter_id in dict.fromkeys(letter_ids)
+    ]
+
+
+def _unknown(settings: Settings, letter_id: str) -> NoReturn:
+    raise UsageError(
+        f"there is no dead letter {letter_id!r} in {settings.dead_letters_dir}. "
+        "'tracequill dead-letters list' shows all."
+    )
+
+
 def _find(settings: Settings, letter_id: str) -> tuple[DeadLetter, Record | None]:
     letters = DeadLetters(settings.dead_letters_dir)
     try:
@@ -94,10 +174,7 @@ def _find(settings: Settings, letter_id: str) -> tuple[DeadLetter, Record | None
     except ValueError:  # of a kind that only a newer Tracequill knows
         return next(item for item in letters.list() if item.letter_id == letter_id), None
     if found is None:
-        raise UsageError(
-            f"there is no dead letter {letter_id!r} in {settings.dead_letters_dir}. "
-            "'tracequill dead-letters list' shows all."
-        )
+        _unknown(settings, letter_id)
     return found
 
 

@@ -45,6 +45,9 @@ ANNOUNCE_SECONDS = 1.0
 # NOTIFY takes 8,000 bytes; an id has ten digits at most.
 _MAX_ANNOUNCED = 500
 
+MAX_ID = 2**31 - 1
+"""Phoenix's row ids are int4."""
+
 # Phoenix looks for changed prices as often, and as far back in case clocks differ.
 _PRICES_SECONDS = 5.0
 _PRICES_OVERLAP = timedelta(seconds=10)
@@ -60,9 +63,12 @@ class ExporterCounts:
 
     stored_spans: int = 0
     seen_before_spans: int = 0
+    replaced_spans: int = 0
     rejected_spans: int = 0
     transactions: int = 0
     failed_transactions: int = 0
+    ids_used_share: float = 0.0
+    """Of the row ids that a table can ever have, the table that is nearest to its end."""
 
 
 @dataclass(slots=True)
@@ -89,6 +95,7 @@ class PostgresExporter:
         self._schema = schema
         self._reject = reject
         self._connection: Connection | None = None
+        self._is_replacing = False
         self._prices = Prices()
         self._prices_since: datetime | None = None
         self._prices_at = float("-inf")
@@ -101,14 +108,18 @@ class PostgresExporter:
             connection = await self._connected()
             async with transaction(connection, self._schema):
                 await check_schema(connection)
-            await self._refresh_prices(connection)
+            await self._refresh(connection)
         except Exception as error:
             raise self._retryable(error) from error
 
-    async def consume(self, spans: Sequence[Span]) -> None:
-        """Store *spans*; returning means that each is committed or was taken by ``reject``."""
+    async def consume(self, spans: Sequence[Span], *, is_replacing: bool = False) -> None:
+        """Store *spans*; returning means that each is committed or was taken by ``reject``.
+
+        Spans that are stored already stay as they are, or are written anew where *is_replacing*.
+        """
+        self._is_replacing = is_replacing
         try:
-            await self._refresh_prices(await self._connected())
+            await self._refresh(await self._connected())
         except Exception as error:
             raise self._retryable(error) from error
         rows: list[SpanRow] = []
@@ -169,13 +180,16 @@ class PostgresExporter:
         self._prices_at = float("-inf")
         return connection
 
-    async def _refresh_prices(self, connection: Connection) -> None:
+    async def _refresh(self, connection: Connection) -> None:
+        """Look now and then for new prices, and at how many row ids are left."""
         if time.monotonic() - self._prices_at < _PRICES_SECONDS:
             return
         asked_at = time.monotonic()
         async with transaction(connection, self._schema):
             now: datetime = await connection.fetchval(QUERIES["database_time"])
             records = await connection.fetch(QUERIES["model_prices"], self._prices_since)
+            used = await connection.fetchval(QUERIES["ids_used"])
+        self.counts.ids_used_share = used / MAX_ID
         self._prices.merge(map(_model_row, records))
         self._prices_since = now - _PRICES_OVERLAP
         self._prices_at = asked_at
@@ -242,6 +256,7 @@ class PostgresExporter:
             written = await self._transact(batch)
         self.counts.stored_spans += written.spans
         self.counts.seen_before_spans += written.seen_before
+        self.counts.replaced_spans += written.replaced
         self._changed_projects |= written.project_ids
         return written
 
@@ -250,7 +265,7 @@ class PostgresExporter:
         try:
             async with transaction(connection, self._schema):
                 await lock_schema(connection)
-                written = await write(connection, batch)
+                written = await write(connection, batch, is_replacing=self._is_replacing)
                 if is_trial:
                     raise _RollBack
         except _RollBack:

@@ -3,7 +3,8 @@
 --
 -- Locks are taken in this order, and within a statement in the order of its ORDER BY, so that two
 -- exporters never wait for each other in a circle: stored traces, projects, sessions, new traces,
--- session ranges, spans, ancestors, costs. Phoenix's own writers take a trace before its session
+-- session ranges, spans, ancestors, costs. Writing spans anew ends with traces and sessions, whose
+-- traces are locked from the start. Phoenix's own writers take a trace before its session
 -- as well.
 
 -- lock_tables --
@@ -47,6 +48,12 @@ WHERE $1::timestamptz IS NULL OR m.updated_at >= $1 OR m.deleted_at >= $1
 -- database_time --
 -- The database's clock, so that what changes from now on is seen by the next model_prices.
 SELECT clock_timestamp()
+
+-- ids_used --
+-- The highest row id that any table has given out.
+SELECT coalesce(max(last_value), 0)
+FROM pg_sequences
+WHERE schemaname = current_schema()
 
 -- lock_traces --
 -- The stored ones of these traces, locked: one exporter at a time writes a trace, or the sums up
@@ -207,6 +214,96 @@ WHERE s.id = locked.id
 SELECT array_agg(nextval(ids.sequence))
 FROM (SELECT pg_get_serial_sequence('span_costs', 'id')::regclass AS sequence) AS ids,
     generate_series(1, $1::int)
+
+-- rewrite_spans --
+-- Stored spans anew, but for their place ($1): row id, trace, and what hangs on them.
+UPDATE spans AS s
+SET
+    parent_id = new.parent_id,
+    name = new.name,
+    span_kind = new.span_kind,
+    start_time = new.start_time,
+    end_time = new.end_time,
+    attributes = new.attributes::jsonb,
+    events = new.events::jsonb,
+    status_code = new.status_code,
+    status_message = new.status_message,
+    llm_token_count_prompt = new.llm_token_count_prompt,
+    llm_token_count_completion = new.llm_token_count_completion
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[],
+    $7::text[], $8::text[], $9::text[], $10::text[], $11::int[], $12::int[]
+) AS new (
+    span_id, parent_id, name, span_kind, start_time, end_time, attributes, events, status_code,
+    status_message, llm_token_count_prompt, llm_token_count_completion
+)
+WHERE s.span_id = new.span_id
+RETURNING s.id, s.span_id
+
+-- delete_costs --
+-- The costs of spans that were written anew, with their details.
+DELETE FROM span_costs WHERE span_rowid = ANY($1::int[])
+
+-- counted_spans --
+-- All spans of traces, each with its own counts and its cumulative ones.
+SELECT
+    id,
+    span_id,
+    parent_id,
+    trace_rowid,
+    (status_code = 'ERROR')::int AS errors,
+    coalesce(llm_token_count_prompt, 0) AS prompt_tokens,
+    coalesce(llm_token_count_completion, 0) AS completion_tokens,
+    cumulative_error_count AS all_errors,
+    cumulative_llm_token_count_prompt AS all_prompt_tokens,
+    cumulative_llm_token_count_completion AS all_completion_tokens
+FROM spans
+WHERE trace_rowid = ANY($1::int[])
+
+-- set_sums --
+-- Cumulative counts as they should be.
+UPDATE spans AS s
+SET
+    cumulative_error_count = sums.errors,
+    cumulative_llm_token_count_prompt = sums.prompt_tokens,
+    cumulative_llm_token_count_completion = sums.completion_tokens
+FROM unnest($1::int[], $2::int[], $3::int[], $4::int[]) AS sums
+    (id, errors, prompt_tokens, completion_tokens)
+WHERE s.id = sums.id
+
+-- measure_traces --
+-- The ranges of traces anew, from their spans.
+UPDATE traces AS t
+SET start_time = measured.start_time, end_time = measured.end_time
+FROM (
+    SELECT trace_rowid, min(start_time) AS start_time, max(end_time) AS end_time
+    FROM spans
+    WHERE trace_rowid = ANY($1::int[])
+    GROUP BY trace_rowid
+) AS measured
+WHERE t.id = measured.trace_rowid
+    AND (t.start_time, t.end_time) <> (measured.start_time, measured.end_time)
+
+-- lock_sessions --
+-- The sessions of traces, locked: what others have added to them by then is seen afterwards.
+SELECT s.id
+FROM project_sessions AS s
+WHERE s.id IN (SELECT t.project_session_rowid FROM traces AS t WHERE t.id = ANY($1::int[]))
+ORDER BY s.id
+FOR NO KEY UPDATE
+
+-- measure_sessions --
+-- The ranges of sessions ($1) anew, from all their traces.
+UPDATE project_sessions AS s
+SET start_time = measured.start_time, end_time = measured.end_time
+FROM (
+    SELECT project_session_rowid, min(start_time) AS start_time, max(end_time) AS end_time
+    FROM traces
+    WHERE project_session_rowid = ANY($1::int[])
+    GROUP BY project_session_rowid
+) AS measured
+WHERE s.id = measured.project_session_rowid
+    AND (s.start_time, s.end_time) <> (measured.start_time, measured.end_time)
 
 -- notify --
 -- Tells Phoenix's pages which projects ($1, a JSON list of their row ids) have new spans.

@@ -156,6 +156,8 @@ class Sorted:
     kept: list[SpanRow] = field(default_factory=list)
     """Those whose trace they may widen: the new ones and those seen before."""
     new: list[SpanRow] = field(default_factory=list)
+    changed: dict[str, SpanRow] = field(default_factory=dict)
+    """The last of each that is stored already, by span id."""
     rejected: list[Rejected] = field(default_factory=list)
 
 
@@ -173,6 +175,8 @@ def sort_out(rows: Iterable[SpanRow], stored: Mapping[str, str]) -> Sorted:
         if owner is None:
             owners[span.span_id] = span.trace_id
             found.new.append(row)
+        elif span.span_id in stored and owner == span.trace_id:
+            found.changed[span.span_id] = row
         if owner in (None, span.trace_id):
             found.kept.append(row)
         else:
@@ -345,3 +349,30 @@ def roll_up(
             else:
                 break
     return cumulative, gained
+
+
+class CountedSpan(NamedTuple):
+    """As much of a stored span as counting anew needs."""
+
+    id: int
+    span_id: str
+    parent_id: str | None
+    trace_rowid: int
+    own: Counts
+    cumulative: Counts
+
+
+def recount(stored: Iterable[CountedSpan]) -> dict[int, Counts]:
+    """Give the cumulative counts of all spans of some traces, by row id, from their own alone."""
+    spans = {(span.trace_rowid, span.span_id): span for span in stored}
+    sums = {span.id: Counts() for span in spans.values()}
+    for span in spans.values():
+        if not any(span.own):
+            continue
+        seen: set[int] = set()
+        above: CountedSpan | None = span
+        while above is not None and above.id not in seen:
+            seen.add(above.id)
+            sums[above.id] = sums[above.id].plus(span.own)
+            above = spans.get((above.trace_rowid, above.parent_id)) if above.parent_id else None
+    return sums

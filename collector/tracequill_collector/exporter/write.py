@@ -18,6 +18,7 @@ from tracequill_collector.exporter import rows
 from tracequill_collector.exporter.connection import Connection, transaction_settings
 from tracequill_collector.exporter.cost import SpanCost
 from tracequill_collector.exporter.queries import QUERIES
+from tracequill_collector.exporter.replace import recount, rewrite_spans
 from tracequill_collector.exporter.rows import Counts, Plan, Rejected, SpanRow, StoredTrace
 from tracequill_collector.exporter.schema import SchemaError, schema_problem
 
@@ -34,8 +35,9 @@ class Written:
 
     spans: int = 0
     seen_before: int = 0
+    replaced: int = 0
     project_ids: set[int] = field(default_factory=set)
-    """The projects that have new spans."""
+    """The projects that have new or changed spans."""
     rejected: list[Rejected] = field(default_factory=list)
 
 
@@ -70,8 +72,13 @@ async def lock_schema(connection: Connection) -> None:
     await check_schema(connection)
 
 
-async def write(connection: Connection, batch: Sequence[SpanRow]) -> Written:
-    """Store *batch* in the transaction that is open on *connection*, whose schema is locked."""
+async def write(
+    connection: Connection, batch: Sequence[SpanRow], *, is_replacing: bool = False
+) -> Written:
+    """Store *batch* in the transaction that is open on *connection*, whose schema is locked.
+
+    Spans that are stored already stay as they are, or are written anew where *is_replacing*.
+    """
     trace_ids = sorted({row.span.trace_id for row in batch})
     stored = {
         record["trace_id"]: StoredTrace(*tuple(record)[1:])
@@ -87,11 +94,21 @@ async def write(connection: Connection, batch: Sequence[SpanRow]) -> Written:
     trace_rowids = await _traces(connection, plan, project_ids, session_ids)
     await _widen_sessions(connection, plan, session_ids)
     span_rowids = await _spans(connection, found.new, plan, trace_rowids)
-    await _costs(connection, found.new, trace_rowids, span_rowids)
+    written = found.new
+    if is_replacing and found.changed:
+        changed = list(found.changed.values())
+        span_rowids |= await rewrite_spans(connection, changed)
+        written = written + changed
+    await _costs(connection, written, trace_rowids, span_rowids)
+    if len(written) > len(found.new):
+        await recount(
+            connection, {trace_rowids[row.span.trace_id] for row in found.changed.values()}
+        )
     return Written(
         spans=len(found.new),
-        seen_before=len(found.kept) - len(found.new),
-        project_ids={_project_id(plan.traces[row.span.trace_id], project_ids) for row in found.new},
+        seen_before=len(found.kept) - len(written),
+        replaced=len(written) - len(found.new),
+        project_ids={_project_id(plan.traces[row.span.trace_id], project_ids) for row in written},
         rejected=found.rejected,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,7 @@ from tracequill_collector.otlp import (
 from tracequill_collector.pipeline import Record, Span, SpanEvent
 from tracequill_collector.processor import genai, shapes
 from tracequill_collector.processor.attributes import nested_value, unflatten
+from tracequill_collector.processor.policy import Policy, PolicyCounts
 from tracequill_collector.processor.sanitize import (
     storable,
     storable_text,
@@ -93,19 +94,27 @@ class Decoded:
     rejected: list[RejectedSpan] = field(default_factory=list)
     raw_genai_spans: int = 0
     """Spans whose ``gen_ai.*`` attributes were kept as they came, for want of the converter."""
+    policy_counts: PolicyCounts = field(default_factory=PolicyCounts)
 
 
-def decode(record: Record, *, max_bytes: int) -> Decoded:
-    """Decode *record*; PermanentError when it is no trace request of *max_bytes* at most."""
+def decode(record: Record, *, max_bytes: int, policy: Policy | None = None) -> Decoded:
+    """Decode *record*; PermanentError when it is no trace request of *max_bytes* at most.
+
+    *policy* changes what is decoded; a span to which it cannot be applied is rejected.
+    """
     request = parse_record(record, max_bytes=max_bytes)
     decoded = Decoded()
+    spoilt: dict[int, str] = {}
+    if policy is not None:
+        applied = policy.apply(request)
+        decoded.policy_counts, spoilt = applied.counts, applied.failed
     resource: trace_pb2.ResourceSpans | None = None
     project_name = ""
-    for place, (resource_spans, scope_spans, otlp_span) in enumerate(all_spans(request)):
+    for place, (resource_spans, _, otlp_span) in enumerate(all_spans(request)):
         if resource_spans is not resource:
             resource = resource_spans
             project_name = record.project_name or _project_name(resource_spans.resource)
-        reason = span_problem(otlp_span)
+        reason = spoilt.get(place) or span_problem(otlp_span)
         if not reason:
             try:
                 decoded.spans.append(_decode_span(otlp_span, project_name, decoded))
@@ -113,7 +122,7 @@ def decode(record: Record, *, max_bytes: int) -> Decoded:
             except Exception as error:  # a pure function: it fails on this span every time
                 reason = f"the span cannot be decoded: {type(error).__name__}."
         if reason:
-            decoded.rejected.append(RejectedSpan(resource_spans, scope_spans, otlp_span, reason))
+            decoded.rejected.append(RejectedSpan(place, reason))
     return decoded
 
 
@@ -139,6 +148,16 @@ def request_of_one(
             )
         ]
     ).SerializeToString()
+
+
+def alone(
+    record: Record, places: Collection[int], *, max_bytes: int
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the spans at *places* of *record* as they came, each in a request of its own."""
+    request = parse_record(record, max_bytes=max_bytes)
+    for place, surrounded in enumerate(all_spans(request)):
+        if place in places:
+            yield place, request_of_one(*surrounded)
 
 
 def _project_name(resource: Resource) -> str:

@@ -13,7 +13,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,11 +76,14 @@ class DeadLetters:
         """Keep *record* and give its id; returning means that it is on the medium.
 
         A span is given as a record that holds this span alone, with its resource and scope. What
-        is kept already stays as it is. Raises a RetryableError when the disk fails.
+        is kept already stays, but for a new reason. A letter of one exporter of several names it
+        in its details. Raises a RetryableError when the disk fails.
         """
-        letter_id = _digest(record)
+        letter_id = _digest(record, str((details or {}).get("exporter", "")))
         described = self._folder / f"{letter_id}.json"
-        if described.exists():
+        if (known := _load(described)) is not None:
+            if known.reason != reason:
+                self._describe(replace(known, reason=reason, details=dict(details or {})))
             return letter_id
         letter = DeadLetter(
             letter_id=letter_id,
@@ -98,14 +101,37 @@ class DeadLetters:
         try:
             self._disk.make_folder(self._folder)
             self._disk.replace_whole(self._folder / f"{letter_id}.payload", record.payload)
-            self._disk.replace_whole(described, orjson.dumps(asdict(letter), default=str))
         except OSError as error:
-            raise RetryableError(
-                f"a dead letter cannot be written to {self._folder}: {error.strerror}."
-            ) from error
+            raise self._unwritten(error) from error
+        self._describe(letter)
         # The reason may quote what was sent, so it is not logged.
         _log.error("a dead letter was kept", extra={"id": letter_id, "what": what})
         return letter_id
+
+    def _describe(self, letter: DeadLetter) -> None:
+        try:
+            self._disk.replace_whole(
+                self._folder / f"{letter.letter_id}.json",
+                orjson.dumps(asdict(letter), default=str),
+            )
+        except OSError as error:
+            raise self._unwritten(error) from error
+
+    def _unwritten(self, error: OSError) -> RetryableError:
+        return RetryableError(
+            f"a dead letter cannot be written to {self._folder}: {error.strerror}."
+        )
+
+    def remove(self, letter_id: str) -> bool:
+        """Remove a letter for good; False where there is none of that id. Raises OSError."""
+        if not _ID.fullmatch(letter_id):
+            return False
+        described = self._folder / f"{letter_id}.json"
+        is_there = described.exists()
+        # The description first: without it the payload is no letter.
+        described.unlink(missing_ok=True)
+        (self._folder / f"{letter_id}.payload").unlink(missing_ok=True)
+        return is_there
 
     def list(self) -> list[DeadLetter]:
         """Give all letters, oldest first; one that is not legible is left out and logged."""
@@ -143,9 +169,16 @@ class DeadLetters:
         return letter, record
 
 
-def _digest(record: Record) -> str:
+def _digest(record: Record, exporter: str) -> str:
     digest = hashlib.sha256()
-    head = (int(record.kind), record.content_type, record.content_encoding, record.project_name)
+    head: tuple[object, ...] = (
+        int(record.kind),
+        record.content_type,
+        record.content_encoding,
+        record.project_name,
+    )
+    if exporter:
+        head = (*head, exporter)
     digest.update(repr(head).encode("utf-8", "replace"))
     digest.update(record.payload)
     return digest.hexdigest()[:20]

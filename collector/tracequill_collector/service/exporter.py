@@ -1,8 +1,8 @@
-"""The exporter process: what the receiver queued is interpreted and stored, in order.
+"""The exporter process: what the receiver queued is interpreted and stored, and sent on.
 
-``python -m tracequill_collector.service.exporter``. Joins queue, processor, exporter and dead
-letters. A record is done when each of its spans is committed or lies in the dead letters; until
-then it stays in the queue, however long the database is away.
+``python -m tracequill_collector.service.exporter``. Joins queue, processor, exporters, replays and
+dead letters. Each exporter is a consumer of the queue with a position of its own; a record leaves
+the queue when all of them are done with it, however long one of them is away.
 """
 
 from __future__ import annotations
@@ -10,235 +10,175 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
+import re
 import sys
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from typing import Any
 
-from tracequill.settings import Settings
-from tracequill_collector.errors import PermanentError, RetryableError, StartError
-from tracequill_collector.exporter.postgres import PostgresExporter, UnforeseenError
+from tracequill.settings import ExporterSettings, Settings
+from tracequill_collector.errors import StartError
+from tracequill_collector.exporter.otlp import GrpcClient, HttpClient, OtlpClient
+from tracequill_collector.exporter.postgres import PostgresExporter
 from tracequill_collector.exporter.rows import Rejected
-from tracequill_collector.otlp import PROTOBUF, all_spans
-from tracequill_collector.pipeline import QueuedRecord, Record, RecordKind, Span
-from tracequill_collector.processor.decode import Decoded, decode, parse_record, request_of_one
-from tracequill_collector.queue.dead_letters import DeadLetters, What
+from tracequill_collector.processor.policy import Policy
+from tracequill_collector.queue import checkpoint as checkpoints
+from tracequill_collector.queue.dead_letters import DeadLetters
+from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.reader import QueueReader
+from tracequill_collector.replay import Replays
+from tracequill_collector.service.export_loop import ExportLoop
+from tracequill_collector.service.export_metrics import (
+    ExportMetrics,
+    ExportRegistry,
+    metrics_file,
+)
+from tracequill_collector.service.lanes import Lanes
+from tracequill_collector.service.onward import OnwardLoop
+from tracequill_collector.service.policies import policy_of
 from tracequill_collector.service.process import run_service
+from tracequill_collector.service.recorder import CONSUMER as RECORDER_CONSUMER
+from tracequill_collector.service.replaying import ReplayedQueue, Replaying
+from tracequill_collector.service.status_file import say_once, say_until
 from tracequill_collector.status import write_status
 
 _log = logging.getLogger(__name__)
 
 CONSUMER = "postgres"
 """The name of the exporter's position in the queue."""
+ONWARD_PREFIX = "otlp-"
+"""Before the names of the exporters to other backends."""
 
 # Answering an application goes before storing what it sent.
 _NICE = 5
 
-# What is interpreted while the batch before it is stored: enough for full transactions.
-_READ_RECORDS = 1_000
-_READ_BYTES = 6 * 1024 * 1024
-_READ_SECONDS = 0.25
-
 # A limit that was lowered since must not turn what was accepted into a dead letter.
 _LEAST_MAX_BYTES = 64 * 1024 * 1024
 
-_STATUS_SECONDS = 1.0
-_CHECK_SECONDS = 5.0
-_FIRST_DELAY_SECONDS = 0.1
-_MAX_DELAY_SECONDS = 5.0
-_FINISH_SECONDS = 5.0
+_VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-@dataclass(slots=True)
-class Work:
-    """Records that were read together, and what each of them holds."""
+class _Exporters:
+    """All exporters of the process, and what it says of them."""
 
-    records: list[QueuedRecord]
-    contents: list[Decoded | PermanentError]
+    def __init__(self, settings: Settings, stop: asyncio.Event, stack: AsyncExitStack) -> None:
+        self.loop: ExportLoop | None = None
+        self.onward: dict[str, OnwardLoop] = {}
+        self._settings = settings
+        self._stop = stop
+        self._stack = stack
+        self._policy: Policy | None = policy_of(settings)
+        self._registry = ExportRegistry(metrics_file(settings))
+        self._dead_letters = DeadLetters(settings.dead_letters_dir)
+        self._max_bytes = max(settings.request_max_bytes, _LEAST_MAX_BYTES)
+        self._keep_seconds = settings.queue_keep_hours * 3600
 
-    @property
-    def spans(self) -> list[Span]:
-        """All spans, in queue order."""
-        return [
-            span
-            for content in self.contents
-            if isinstance(content, Decoded)
-            for span in content.spans
-        ]
+    async def open_postgres(self, url: str) -> None:
+        """Join the queue to Postgres; raises StartError."""
 
+        async def reject(rejected: Sequence[Rejected]) -> None:
+            await loop.reject(rejected)
 
-@dataclass(slots=True)
-class Progress:
-    """What the process says of itself in its status file."""
-
-    waiting: str = ""
-    """Why nothing can be stored now, in one sentence; empty while all is well."""
-    exported_records: int = 0
-    dead_letters: int = 0
-    raw_genai_spans: int = 0
-    last_exported_unix_seconds: float = 0.0
-    failed_tries: int = 0
-
-
-def interpret(records: Sequence[QueuedRecord], max_bytes: int) -> Work:
-    """Decode *records*; a record that cannot be read is its error."""
-    contents: list[Decoded | PermanentError] = []
-    for queued in records:
+        settings = self._settings
         try:
-            if queued.record.kind is not RecordKind.OTLP_TRACES:
-                raise PermanentError(f"a record of kind {queued.record.kind!r} holds no traces.")
-            contents.append(decode(queued.record, max_bytes=max_bytes))
-        except PermanentError as error:
-            contents.append(error)
-        except MemoryError:
-            raise
-        except Exception as error:  # a pure function: it fails on this record every time
-            contents.append(PermanentError(f"the record cannot be read: {type(error).__name__}."))
-    return Work(list(records), contents)
-
-
-@dataclass(slots=True)
-class ExportLoop:
-    """Takes records from a queue until it is stopped."""
-
-    reader: QueueReader
-    exporter: PostgresExporter
-    dead_letters: DeadLetters
-    stop: asyncio.Event
-    max_bytes: int
-    progress: Progress = field(default_factory=Progress)
-    _ready: asyncio.Queue[Work] = field(default_factory=lambda: asyncio.Queue(1))
-    _current: Work | None = None
-    _letters: set[str] = field(default_factory=set)
-    """Ids of the dead letters of the current work, which a repeated try writes again."""
-
-    async def run(self) -> None:
-        """Read and store at the same time, until ``stop`` is set."""
-        async with asyncio.TaskGroup() as tasks:
-            reading = tasks.create_task(self._read())
-            storing = tasks.create_task(self._store())
-            await self.stop.wait()
-            reading.cancel()
-            # A transaction that is cut off comes again; finishing it spares the repetition.
-            await asyncio.wait({storing}, timeout=_FINISH_SECONDS)
-            storing.cancel()
-
-    async def reject(self, rejected: Sequence[Rejected]) -> None:
-        """Take spans that cannot be stored into the dead letters, each as it came."""
-        assert self._current is not None
-        reasons = {id(one.span): one.reason for one in rejected}
-        for queued, content in zip(self._current.records, self._current.contents, strict=True):
-            if isinstance(content, PermanentError):
-                continue
-            places = {
-                place: reasons[id(span)]
-                for span, place in zip(content.spans, content.places, strict=True)
-                if id(span) in reasons
-            }
-            if places:
-                request = parse_record(queued.record, max_bytes=self.max_bytes)
-                for place, surrounded in enumerate(all_spans(request)):
-                    if place in places:
-                        letter = _record_of_one(queued.record, request_of_one(*surrounded))
-                        await self._bury(letter, places[place], is_span=True)
-
-    async def _read(self) -> None:
-        while True:
-            try:
-                records = await self.reader.read(
-                    max_records=_READ_RECORDS, max_bytes=_READ_BYTES, wait_seconds=_READ_SECONDS
-                )
-            except RetryableError as error:
-                self._wait_for(error)
-                await asyncio.sleep(_MAX_DELAY_SECONDS)
-                continue
-            if records:
-                await self._ready.put(await asyncio.to_thread(interpret, records, self.max_bytes))
-
-    async def _store(self) -> None:
-        checked_at = float("-inf")
-        while not self.stop.is_set():
-            try:
-                async with asyncio.timeout(_READ_SECONDS):
-                    self._current = await self._ready.get()
-            except TimeoutError:
-                self._current = None
-            if self._current is not None:
-                if not await self._until_done(self._export):
-                    return
-                checked_at = time.monotonic()
-            elif time.monotonic() - checked_at > _CHECK_SECONDS:
-                await self._until_done(self.exporter.check)
-                checked_at = time.monotonic()
-            await self.exporter.announce()
-
-    async def _export(self) -> None:
-        """Store the current work and give its records back to the queue as done."""
-        work = self._current
-        assert work is not None
-        for queued, content in zip(work.records, work.contents, strict=True):
-            if isinstance(content, PermanentError):
-                await self._bury(queued.record, str(content))
-                continue
-            for one in content.rejected:
-                request = request_of_one(one.resource_spans, one.scope_spans, one.span)
-                await self._bury(_record_of_one(queued.record, request), one.reason, is_span=True)
-        if spans := work.spans:
-            await self.exporter.consume(spans)
-        await self.reader.commit(work.records[-1].sequence + 1)
-        self.progress.dead_letters += len(self._letters)
-        self._letters.clear()
-        self.progress.exported_records += len(work.records)
-        self.progress.last_exported_unix_seconds = time.time()
-        self.progress.raw_genai_spans += sum(
-            content.raw_genai_spans for content in work.contents if isinstance(content, Decoded)
+            exporter = PostgresExporter(url, schema=settings.database_schema, reject=reject)
+        except ValueError as error:
+            raise StartError(f"TRACEQUILL_DATABASE_URL is wrong: {error}.") from None
+        self._stack.push_async_callback(exporter.close)
+        queue = settings.collector_queue_dir
+        lanes = await Lanes.open(queue, CONSUMER, keep_seconds=self._keep_seconds)
+        self._stack.push_async_callback(lanes.close)
+        replays = Replays(settings.replay_dir)
+        replaying = Replaying(
+            replays,
+            [
+                ReplayedQueue(queue, CONSUMER),
+                ReplayedQueue(settings.proxy_queue_dir, RECORDER_CONSUMER),
+            ],
+            self._dead_letters,
+            settings.proxy_project_name,
+        )
+        self._stack.callback(replaying.close)
+        loop = self.loop = ExportLoop(
+            lanes=lanes,
+            exporter=exporter,
+            dead_letters=self._dead_letters,
+            stop=self._stop,
+            max_bytes=self._max_bytes,
+            metrics=ExportMetrics(self._registry, CONSUMER),
+            replaying=replaying,
+            policy=self._policy,
+        )
+        self._add_gauges(CONSUMER, lanes)
+        self._registry.gauge(
+            "tracequill_postgres_ids_used_ratio",
+            "Of the row ids that a table of Phoenix can have, how many the fullest has used.",
+            lambda: exporter.counts.ids_used_share,
         )
 
-    async def _bury(self, record: Record, reason: str, *, is_span: bool = False) -> None:
-        what: What = "span" if is_span else "record"
-        self._letters.add(await asyncio.to_thread(self.dead_letters.add, record, reason, what=what))
+    async def open_onward(self, name: str, backend: ExporterSettings) -> None:
+        """Join the queue to another backend; raises StartError."""
+        client = _client(name, backend)
+        self._stack.push_async_callback(client.close)
+        consumer = ONWARD_PREFIX + name
+        reader = await QueueReader.open(
+            self._settings.collector_queue_dir,
+            consumer=consumer,
+            keep_seconds=self._keep_seconds,
+            # Without a database this may be the only place where the spans are kept.
+            may_lag=not backend.keep and self._settings.database_url is not None,
+        )
+        self._stack.push_async_callback(reader.close)
+        self.onward[name] = loop = OnwardLoop(
+            consumer,
+            reader,
+            client,
+            self._dead_letters,
+            ExportMetrics(self._registry, consumer),
+            self._stop,
+            max_bytes=self._max_bytes,
+            policy=self._policy,
+        )
+        self._add_gauges(consumer, loop)
+        self._registry.gauge(
+            "tracequill_exporter_lost_records",
+            "Records that left the queue before this exporter had them.",
+            lambda: loop.progress.lost_records,
+            exporter=consumer,
+        )
 
-    async def _until_done(self, attempt: Callable[[], Awaitable[None]]) -> bool:
-        """Try until *attempt* returns; False when stopped before. Says once that it waits."""
-        delay_seconds = _FIRST_DELAY_SECONDS
-        began = time.monotonic()
-        while True:
-            try:
-                await attempt()
-            except RetryableError as error:
-                self._wait_for(error)
-            else:
-                if self.progress.waiting:
-                    seconds = round(time.monotonic() - began, 1)
-                    _log.info("spans are stored again", extra={"waited_seconds": seconds})
-                    self.progress.waiting = ""
-                return True
-            with suppress(TimeoutError):
-                async with asyncio.timeout(delay_seconds * random.uniform(0.5, 1.5)):
-                    await self.stop.wait()
-                    return False
-            delay_seconds = min(delay_seconds * 2, _MAX_DELAY_SECONDS)
+    def _add_gauges(self, name: str, source: Lanes | OnwardLoop) -> None:
+        self._registry.gauge(
+            "tracequill_exporter_backlog_bytes",
+            "What of the queue this exporter has not done yet.",
+            lambda: source.backlog_bytes,
+            exporter=name,
+        )
+        self._registry.gauge(
+            "tracequill_exporter_backlog_age_seconds",
+            "How long ago the oldest record that is not done was received.",
+            lambda: source.age_seconds,
+            exporter=name,
+        )
 
-    def _wait_for(self, error: RetryableError) -> None:
-        self.progress.failed_tries += 1
-        reason = str(error)
-        if reason != self.progress.waiting:
-            level = logging.ERROR if isinstance(error, UnforeseenError) else logging.WARNING
-            _log.log(level, "spans are kept in the queue", extra={"waiting": reason})
-            self.progress.waiting = reason
+    def say(self) -> None:
+        """Write the status and the metrics."""
+        values: dict[str, Any] = {"waiting": ""}
+        if self.loop is not None:
+            values = asdict(self.loop.progress) | asdict(self.loop.exporter.counts)
+            values["queue_backlog_bytes"] = self.loop.lanes.backlog_bytes
+        elif not self.onward:
+            values["waiting"] = _NOWHERE
+        values["onward"] = {
+            name: asdict(loop.progress) | {"backlog_bytes": loop.backlog_bytes}
+            for name, loop in self.onward.items()
+        }
+        write_status(self._settings.data_dir / "collector" / "exporter.status.json", values)
+        self._registry.write()
 
 
-def _record_of_one(record: Record, payload: bytes) -> Record:
-    return Record(
-        kind=RecordKind.OTLP_TRACES,
-        received_unix_ns=record.received_unix_ns,
-        payload=payload,
-        content_type=PROTOBUF,
-        project_name=record.project_name,
-    )
+_NOWHERE = "no database is set. Set TRACEQUILL_DATABASE_URL."
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
@@ -246,93 +186,59 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     os.nice(_NICE)
     # Interpreting and storing share one interpreter: an answer of Postgres must not wait 5 ms.
     sys.setswitchinterval(0.0005)
-    status_path = settings.data_dir / "collector" / "exporter.status.json"
-    if not settings.database_url:
-        progress = Progress(waiting="no database is set. Set TRACEQUILL_DATABASE_URL.")
-        _log.warning("spans are kept in the queue", extra={"waiting": progress.waiting})
-        await _say(stop, lambda: write_status(status_path, _values(progress)))
-        return
-    reader = await QueueReader.open(
-        settings.collector_queue_dir,
-        consumer=CONSUMER,
-        keep_seconds=settings.queue_keep_hours * 3600,
-    )
-    try:
-        await _export_from(reader, settings, stop)
-    finally:
-        await reader.close()
-
-
-async def _export_from(reader: QueueReader, settings: Settings, stop: asyncio.Event) -> None:
-    async def reject(rejected: Sequence[Rejected]) -> None:
-        await loop.reject(rejected)
-
-    assert settings.database_url
-    try:
-        exporter = PostgresExporter(
-            settings.database_url, schema=settings.database_schema, reject=reject
-        )
-    except ValueError as error:
-        raise StartError(f"TRACEQUILL_DATABASE_URL is wrong: {error}.") from None
-    loop = ExportLoop(
-        reader=reader,
-        exporter=exporter,
-        dead_letters=DeadLetters(settings.dead_letters_dir),
-        stop=stop,
-        max_bytes=max(settings.request_max_bytes, _LEAST_MAX_BYTES),
-    )
-    status_path = settings.data_dir / "collector" / "exporter.status.json"
-
-    def say() -> None:
-        values = _values(loop.progress) | _counts(exporter)
-        write_status(status_path, values | {"queue_backlog_bytes": reader.backlog_bytes})
-
-    try:
+    async with AsyncExitStack() as stack:
+        exporters = _Exporters(settings, stop, stack)
+        if settings.database_url:
+            await exporters.open_postgres(settings.database_url)
+        for name, backend in settings.exporters.items():
+            await exporters.open_onward(name, backend)
+        _forget_others(settings)
+        if exporters.loop is None:
+            _log.warning("no span is stored here", extra={"waiting": _NOWHERE})
         async with asyncio.TaskGroup() as tasks:
-            saying = tasks.create_task(_say(stop, say))
-            await loop.run()
+            saying = tasks.create_task(say_until(stop, exporters.say))
+            for onward in exporters.onward.values():
+                tasks.create_task(onward.run())
+            if exporters.loop is not None:
+                await exporters.loop.run()
             await saying
-    finally:
-        await exporter.close()
+        say_once(exporters.say)
 
 
-async def _say(stop: asyncio.Event, say: Callable[[], None]) -> None:
-    """Write the status file once a second, and a last time at the end."""
-    while not stop.is_set():
-        _say_once(say)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_STATUS_SECONDS):
-                await stop.wait()
-    _say_once(say)
+def _forget_others(settings: Settings) -> None:
+    """Forget the positions of backends that the settings no longer name: they would hold room."""
+    queue = settings.collector_queue_dir
+    disk = Disk()
+    for consumer in checkpoints.load_all(disk, queue):
+        name = consumer.removeprefix(ONWARD_PREFIX)
+        if name != consumer and name not in settings.exporters:
+            checkpoints.remove(disk, queue, consumer)
+            _log.warning(
+                "an exporter that the settings no longer name has lost its place in the queue",
+                extra={"exporter": consumer},
+            )
 
 
-def _say_once(say: Callable[[], None]) -> None:
-    try:
-        say()
-    except OSError as error:  # a full disk: exporting is what makes room again
-        _log.warning("the status file cannot be written", extra={"error": error.strerror})
+def _client(name: str, backend: ExporterSettings) -> OtlpClient:
+    headers = {key: _filled_in(name, value) for key, value in backend.headers.items()}
+    is_gzip = backend.compression == "gzip"
+    kind = GrpcClient if backend.protocol == "grpc" else HttpClient
+    return kind(backend.endpoint, headers, is_gzip=is_gzip, timeout_seconds=backend.timeout_seconds)
 
 
-def _values(progress: Progress) -> dict[str, str | int | float]:
-    return {
-        "waiting": progress.waiting,
-        "exported_records": progress.exported_records,
-        "dead_letters": progress.dead_letters,
-        "raw_genai_spans": progress.raw_genai_spans,
-        "last_exported_unix_seconds": progress.last_exported_unix_seconds,
-        "failed_tries": progress.failed_tries,
-    }
+def _filled_in(name: str, value: str) -> str:
+    """Put variables in the place of ``${env:NAME}``."""
 
+    def variable(found: re.Match[str]) -> str:
+        content = os.environ.get(found[1])
+        if content is None:
+            raise StartError(
+                f"a header of the exporter {name!r} needs the variable {found[1]}, which is not "
+                "set. Set it, or correct exporters in tracequill.yaml."
+            )
+        return content
 
-def _counts(exporter: PostgresExporter) -> dict[str, int]:
-    counts = exporter.counts
-    return {
-        "stored_spans": counts.stored_spans,
-        "seen_before_spans": counts.seen_before_spans,
-        "rejected_spans": counts.rejected_spans,
-        "transactions": counts.transactions,
-        "failed_transactions": counts.failed_transactions,
-    }
+    return _VARIABLE.sub(variable, value)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import web
@@ -23,9 +24,16 @@ _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def add_exposition(
-    app: web.Application, registry: CollectorRegistry, problem: Callable[[], str]
+    app: web.Application,
+    registry: CollectorRegistry,
+    problem: Callable[[], str],
+    *,
+    also: Path | None = None,
 ) -> None:
-    """Add the three routes to *app*; *problem* says why no work is taken, or nothing."""
+    """Add the three routes to *app*; *problem* says why no work is taken, or nothing.
+
+    *also* is a file in which a process without a socket leaves metrics of its own.
+    """
 
     async def healthz(request: web.Request) -> web.Response:
         return web.Response(text="alive\n")
@@ -35,7 +43,11 @@ def add_exposition(
         return web.Response(status=503 if reason else 200, text=f"{reason or 'ready'}\n")
 
     async def metrics(request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": _CONTENT_TYPE})
+        body = generate_latest(registry)
+        if also is not None:
+            with suppress(OSError):  # that process has not begun yet
+                body += also.read_bytes()
+        return web.Response(body=body, headers={"Content-Type": _CONTENT_TYPE})
 
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)

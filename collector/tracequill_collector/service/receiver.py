@@ -28,6 +28,7 @@ from tracequill_collector.receiver.intake import Intake
 from tracequill_collector.receiver.metrics import ReceiverMetrics
 from tracequill_collector.receiver.otlp_grpc import serve_grpc
 from tracequill_collector.receiver.otlp_http import otlp_http_app
+from tracequill_collector.service.export_metrics import metrics_file
 from tracequill_collector.service.exposition import GaugeOf, StatusOf, add_exposition
 from tracequill_collector.service.process import run_service
 
@@ -51,7 +52,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         )
         _add_metrics(settings, registry, queue, intake)
         app = otlp_http_app(intake)
-        add_exposition(app, registry, lambda: queue.problem or _stopping(stop))
+        add_exposition(
+            app, registry, lambda: queue.problem or _stopping(stop), also=metrics_file(settings)
+        )
         # Both are left, and so finish what is in flight, before the queue is closed.
         await stack.enter_async_context(serve_grpc(intake, settings.host, settings.otlp_grpc_port))
         await stack.enter_async_context(_serve_http(app, settings.host, settings.otlp_http_port))

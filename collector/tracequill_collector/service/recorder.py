@@ -11,8 +11,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 
 from tracequill.settings import Settings
@@ -21,6 +20,7 @@ from tracequill_collector.queue.reader import QueueReader
 from tracequill_collector.recorder.otlp import OtlpClient
 from tracequill_collector.recorder.sender import RecordLoop
 from tracequill_collector.service.process import run_service
+from tracequill_collector.service.status_file import say_once, say_until
 from tracequill_collector.status import write_status
 
 CONSUMER = "collector"
@@ -28,7 +28,6 @@ CONSUMER = "collector"
 
 # Forwarding goes before recording.
 _NICE = 5
-_STATUS_SECONDS = 1.0
 # A request that is cut off comes again; finishing it spares the repetition.
 _FINISH_SECONDS = 5.0
 
@@ -57,30 +56,14 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
         _log.info("recorder takes exchanges", extra={"collector": settings.collector_base_url})
         async with asyncio.TaskGroup() as tasks:
-            saying = tasks.create_task(_say_until(stop, say))
+            saying = tasks.create_task(say_until(stop, say))
             recording = tasks.create_task(loop.run())
             await stop.wait()
             await asyncio.wait({recording}, timeout=_FINISH_SECONDS)
             recording.cancel()
             await saying
-        _say(say)
+        say_once(say)
     _log.info("recorder stopped")
-
-
-async def _say_until(stop: asyncio.Event, say: Callable[[], None]) -> None:
-    while not stop.is_set():
-        _say(say)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_STATUS_SECONDS):
-                await stop.wait()
-
-
-def _say(say: Callable[[], None]) -> None:
-    try:
-        say()
-    except OSError as error:
-        # A full disk: recording is what lets the queue give room back.
-        _log.warning("the status file cannot be written", extra={"error": error.strerror})
 
 
 if __name__ == "__main__":

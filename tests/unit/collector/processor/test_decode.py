@@ -19,10 +19,9 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from tracequill_collector.errors import PermanentError
-from tracequill_collector.otlp import RejectedSpan
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.pipeline import Span as DecodedSpan
-from tracequill_collector.processor.decode import decode, request_of_one
+from tracequill_collector.processor.decode import alone, decode
 
 _MAX_BYTES = 1_000_000
 
@@ -238,15 +237,19 @@ def test_a_span_with_a_bad_id_is_rejected_with_what_surrounds_it() -> None:
     bad = otlp_span({"a": 1}, span_id=bytes(8), name="bad")
     good = otlp_span(name="good")
 
-    found = decode(
-        record(request(bad, good, resource={"service.name": "shop"})), max_bytes=_MAX_BYTES
-    )
+    sent = record(request(bad, good, resource={"service.name": "shop"}))
+
+    found = decode(sent, max_bytes=_MAX_BYTES)
 
     assert [span.name for span in found.spans] == ["good"]
     assert found.places == [1]
     [rejected] = found.rejected
     assert "all zeros" in rejected.reason
-    assert _alone(rejected) == request(bad, resource={"service.name": "shop"})
+    [(place, payload)] = alone(sent, {rejected.place}, max_bytes=_MAX_BYTES)
+    assert place == 0
+    assert ExportTraceServiceRequest.FromString(payload) == request(
+        bad, resource={"service.name": "shop"}
+    )
 
 
 def test_a_span_that_cannot_be_decoded_is_rejected_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,12 +267,6 @@ def test_a_span_that_cannot_be_decoded_is_rejected_alone(monkeypatch: pytest.Mon
     assert [rejected.reason for rejected in found.rejected] == [
         "the span cannot be decoded: KeyError."
     ]
-
-
-def _alone(rejected: RejectedSpan) -> ExportTraceServiceRequest:
-    return ExportTraceServiceRequest.FromString(
-        request_of_one(rejected.resource_spans, rejected.scope_spans, rejected.span)
-    )
 
 
 def test_a_compressed_request_is_read() -> None:

@@ -29,14 +29,16 @@ def test_a_letter_is_kept_whole_with_its_reason(tmp_path: Path) -> None:
     assert letters.list() == [letter]
 
 
-def test_the_same_content_is_one_letter_however_often_it_is_tried(tmp_path: Path) -> None:
+def test_the_same_content_is_one_letter_with_the_newest_reason_however_often_it_is_tried(
+    tmp_path: Path,
+) -> None:
     letters = DeadLetters(tmp_path)
     first = letters.add(record("bad"), "first reason.")
     again = letters.add(record("bad"), "second reason.")
     other = letters.add(record("worse"), "first reason.", what="span")
 
     assert first == again != other
-    assert [letter.reason for letter in letters.list()] == ["first reason.", "first reason."]
+    assert [letter.reason for letter in letters.list()] == ["second reason.", "first reason."]
 
 
 def test_letters_are_listed_oldest_first(tmp_path: Path) -> None:

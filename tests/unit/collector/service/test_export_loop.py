@@ -14,14 +14,17 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
 from tracequill_collector.errors import PermanentError, RetryableError
-from tracequill_collector.exporter.postgres import PostgresExporter
+from tracequill_collector.exporter.postgres import ExporterCounts, PostgresExporter
 from tracequill_collector.exporter.rows import Rejected
 from tracequill_collector.pipeline import QueuedRecord, Record, RecordKind, Span
 from tracequill_collector.processor.decode import Decoded
 from tracequill_collector.queue.dead_letters import DeadLetters
-from tracequill_collector.queue.reader import QueueReader
-from tracequill_collector.service import exporter as service
-from tracequill_collector.service.exporter import ExportLoop, interpret
+from tracequill_collector.service import export_loop as service
+from tracequill_collector.service import work as work_module
+from tracequill_collector.service.export_loop import ExportLoop
+from tracequill_collector.service.export_metrics import ExportMetrics, ExportRegistry
+from tracequill_collector.service.lanes import Lanes
+from tracequill_collector.service.work import Batch, Outcome, interpret
 
 _MAX_BYTES = 1_000_000
 
@@ -38,25 +41,23 @@ def queued(sequence: int, *names: str, kind: RecordKind = RecordKind.OTLP_TRACES
     return QueuedRecord(sequence, Record(kind, 0, request.SerializeToString()))
 
 
-class FakeReader:
-    """Gives its batches of records and keeps what is committed."""
+class FakeLanes:
+    """Gives its batches of records and keeps what is done."""
 
     def __init__(self, *batches: list[QueuedRecord]) -> None:
         self.batches = list(batches)
         self.committed: list[int] = []
 
-    async def read(
-        self, *, max_records: int, max_bytes: int, wait_seconds: float
-    ) -> list[QueuedRecord]:
+    async def read(self, *, max_records: int, max_bytes: int, wait_seconds: float) -> Batch | None:
         """Give the next batch; wait when there is none."""
         if self.batches:
-            return self.batches.pop(0)
+            return Batch(self.batches.pop(0), self)
         await asyncio.sleep(wait_seconds)
-        return []
+        return None
 
-    async def commit(self, next_sequence: int) -> None:
+    async def done(self, batch: Batch, outcome: Outcome) -> None:
         """Keep it."""
-        self.committed.append(next_sequence)
+        self.committed.append(batch.records[-1].sequence + 1)
 
 
 class FakeExporter:
@@ -65,12 +66,13 @@ class FakeExporter:
     def __init__(self, failures: int = 0) -> None:
         self.failures = failures
         self.names: list[str] = []
+        self.counts = ExporterCounts()
         self.loop: ExportLoop | None = None
 
     async def check(self) -> None:
         """Be well."""
 
-    async def consume(self, spans: Sequence[Span]) -> None:
+    async def consume(self, spans: Sequence[Span], *, is_replacing: bool) -> None:
         """Keep their names."""
         if self.failures:
             self.failures -= 1
@@ -79,25 +81,28 @@ class FakeExporter:
         bad = [Rejected(span, "it is bad.") for span in spans if span.name == "bad"]
         if bad:
             await self.loop.reject(bad)
-        self.names += [span.name for span in spans if span.name != "bad"]
+        good = [span.name for span in spans if span.name != "bad"]
+        self.names += good
+        self.counts.stored_spans += len(good)
 
     async def announce(self) -> None:
         """Tell nobody."""
 
 
-def loop_of(reader: FakeReader, exporter: FakeExporter, folder: Path) -> ExportLoop:
+def loop_of(reader: FakeLanes, exporter: FakeExporter, folder: Path) -> ExportLoop:
     """Give a loop between fakes."""
     exporter.loop = ExportLoop(
-        reader=cast(QueueReader, reader),
+        lanes=cast(Lanes, reader),
         exporter=cast(PostgresExporter, exporter),
         dead_letters=DeadLetters(folder),
         stop=asyncio.Event(),
         max_bytes=_MAX_BYTES,
+        metrics=ExportMetrics(ExportRegistry(folder / "metrics"), "postgres"),
     )
     return exporter.loop
 
 
-async def run_until(loop: ExportLoop, reader: FakeReader, committed: int) -> None:
+async def run_until(loop: ExportLoop, reader: FakeLanes, committed: int) -> None:
     """Run *loop* until *committed* was committed, then stop it."""
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         tasks.create_task(loop.run())
@@ -109,7 +114,7 @@ async def run_until(loop: ExportLoop, reader: FakeReader, committed: int) -> Non
 
 
 async def test_records_are_stored_in_order_and_then_given_back(tmp_path: Path) -> None:
-    reader = FakeReader([queued(0, "a", "b"), queued(1, "c")], [queued(2, "d")])
+    reader = FakeLanes([queued(0, "a", "b"), queued(1, "c")], [queued(2, "d")])
     exporter = FakeExporter()
     loop = loop_of(reader, exporter, tmp_path)
 
@@ -124,7 +129,7 @@ async def test_it_waits_for_a_database_and_says_so_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(service, "_FIRST_DELAY_SECONDS", 0.001)
-    reader, exporter = FakeReader([queued(0, "a")]), FakeExporter(failures=4)
+    reader, exporter = FakeLanes([queued(0, "a")]), FakeExporter(failures=4)
     loop = loop_of(reader, exporter, tmp_path)
 
     with caplog.at_level(logging.INFO, service.__name__):
@@ -140,7 +145,7 @@ async def test_it_waits_for_a_database_and_says_so_once(
 
 
 async def test_it_stops_while_it_waits_and_gives_nothing_back(tmp_path: Path) -> None:
-    reader, exporter = FakeReader([queued(0, "a")]), FakeExporter(failures=10**9)
+    reader, exporter = FakeLanes([queued(0, "a")]), FakeExporter(failures=10**9)
     loop = loop_of(reader, exporter, tmp_path)
 
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
@@ -156,7 +161,7 @@ async def test_it_stops_while_it_waits_and_gives_nothing_back(tmp_path: Path) ->
 
 
 async def test_a_rejected_span_becomes_a_dead_letter_of_its_own(tmp_path: Path) -> None:
-    reader, exporter = FakeReader([queued(0, "a"), queued(1, "b", "bad", "c")]), FakeExporter()
+    reader, exporter = FakeLanes([queued(0, "a"), queued(1, "b", "bad", "c")]), FakeExporter()
     loop = loop_of(reader, exporter, tmp_path)
 
     await run_until(loop, reader, 2)
@@ -174,7 +179,10 @@ def test_a_record_that_cannot_be_read_costs_no_other(monkeypatch: pytest.MonkeyP
     unreadable = QueuedRecord(1, Record(RecordKind.OTLP_TRACES, 0, b"no request"))
 
     work = interpret(
-        [queued(0, "a"), unreadable, queued(2, "x", kind=RecordKind.EXCHANGE), queued(3, "b")],
+        Batch(
+            [queued(0, "a"), unreadable, queued(2, "x", kind=RecordKind.EXCHANGE), queued(3, "b")],
+            FakeLanes(),
+        ),
         _MAX_BYTES,
     )
 
@@ -190,11 +198,11 @@ def test_a_record_that_cannot_be_read_costs_no_other(monkeypatch: pytest.MonkeyP
 def test_a_mistake_of_ours_in_reading_is_a_dead_letter_without_its_data(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(record: Record, *, max_bytes: int) -> Decoded:
+    def fail(record: Record, *, max_bytes: int, policy: object) -> Decoded:
         raise KeyError("a secret prompt")
 
-    monkeypatch.setattr(service, "decode", fail)
+    monkeypatch.setattr(work_module, "decode", fail)
 
-    [content] = interpret([queued(0, "a")], _MAX_BYTES).contents
+    [content] = interpret(Batch([queued(0, "a")], FakeLanes()), _MAX_BYTES).contents
 
     assert str(content) == "the record cannot be read: KeyError."

@@ -1,0 +1,164 @@
+"""``tracequill replay``: what the queues have kept is interpreted and stored once more."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from tracequill.errors import CommandError, UsageError
+from tracequill.settings import Settings, load_settings
+from tracequill_collector.cli.options import DataDir
+from tracequill_collector.queue.history import oldest_unix_ns
+from tracequill_collector.replay import Progress as Replayed
+from tracequill_collector.replay import Replays, Request
+from tracequill_collector.status import read_status
+
+app = typer.Typer(add_completion=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+_POLL_SECONDS = 0.1
+_SILENT_SECONDS = 10.0
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+
+
+@app.command()
+def replay(
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="T",
+            help="A time (2026-05-01T12:00, UTC without a zone), or how long ago (90m, 2d).",
+        ),
+    ],
+    until: Annotated[
+        str | None, typer.Option(metavar="T", help="The end, as --since. [default: now]")
+    ] = None,
+    project: Annotated[str | None, typer.Option(help="Only the spans of this project.")] = None,
+    is_replacing: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Write spans that are stored already anew; annotations stay."
+        ),
+    ] = False,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Store again what was received since T, as far back as the queues have kept it.
+
+    A span that is stored already stays as it is, unless --replace is given. Calls that went
+    through the proxy are interpreted anew as well. New spans go first, so it may take a while.
+    """
+    settings = load_settings(data_dir=data_dir)
+    since_unix_ns = read_moment("--since", since)
+    until_unix_ns = read_moment("--until", until) if until else time.time_ns()
+    if until_unix_ns <= since_unix_ns:
+        raise UsageError(f"--until {until} is not after --since {since}.")
+    require_exporter(settings)
+    oldest = [
+        found
+        for folder in (settings.collector_queue_dir, settings.proxy_queue_dir)
+        if (found := oldest_unix_ns(folder)) is not None
+    ]
+    if oldest and since_unix_ns < min(oldest):
+        Console(stderr=True).print(
+            f"The queues reach back to {_moment(min(oldest))} UTC; see queue.keep_hours.",
+            highlight=False,
+        )
+    replays = Replays(settings.replay_dir)
+    request = replays.add(
+        since_unix_ns=since_unix_ns,
+        until_unix_ns=until_unix_ns,
+        project_name=project or "",
+        is_replacing=is_replacing,
+    )
+    finish(follow(settings, replays, request, "replaying"), as_json=as_json)
+
+
+def read_moment(option: str, text: str) -> int:
+    """Read a time, or how long ago, as Unix nanoseconds; UsageError for anything else."""
+    if found := _AGO.fullmatch(text):
+        return time.time_ns() - int(float(found[1]) * _UNITS[found[2]] * 1e9)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{option} is {text!r}, which is no time. Give one like 2026-05-01T12:00, or 90m."
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1e9)
+
+
+def require_exporter(settings: Settings) -> None:
+    """Raise CommandError unless an exporter runs that could do the work."""
+    status = read_status(settings.data_dir / "collector" / "exporter.status.json")
+    if status is None or status.age_seconds > _SILENT_SECONDS:
+        raise CommandError(
+            f"no exporter runs at {settings.data_dir.absolute()}. "
+            "Start it ('tracequill up' or 'tracequill collector'), or set data_dir."
+        )
+
+
+def follow(settings: Settings, replays: Replays, request: Request, what: str) -> Replayed:
+    """Wait until *request* is done and give what became of it; an interrupt cancels it."""
+    try:
+        with Progress(
+            TextColumn(what),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        ) as bar:
+            task = bar.add_task("", total=1.0)
+            while True:
+                replayed = replays.progress(request) or Replayed()
+                bar.update(task, completed=replayed.share)
+                if replayed.is_done:
+                    return replayed
+                require_exporter(settings)
+                time.sleep(_POLL_SECONDS)
+    finally:
+        # A request that nobody waits for is not begun behind his back.
+        replays.forget(request)
+
+
+def finish(replayed: Replayed, *, as_json: bool) -> None:
+    """Say what became of a request; CommandError where it did not reach its end."""
+    facts = {
+        name: value
+        for name, value in asdict(replayed).items()
+        if name not in ("share", "is_done", "queue", "next_sequence", "below_sequences")
+    }
+    if as_json:
+        sys.stdout.write(f"{json.dumps(facts)}\n")
+    if replayed.problem:
+        raise CommandError(f"the replay ended early: {replayed.problem}")
+    if not as_json:
+        parts = [
+            f"{replayed.stored_spans} spans stored",
+            f"{replayed.replaced_spans} replaced",
+            f"{replayed.seen_before_spans} were there already",
+        ]
+        if replayed.solved_letters:
+            parts.append(f"{replayed.solved_letters} dead letters solved")
+        if replayed.dead_letters:
+            parts.append(f"{replayed.dead_letters} dead letters remain")
+        Console().print(f"{', '.join(parts)}.", highlight=False)
+
+
+def _moment(unix_ns: int) -> str:
+    return datetime.fromtimestamp(unix_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,166 @@
+"""One consumer of a queue that does not let a backlog hold up what arrives now.
+
+Records leave, batch by batch; who stores them says when each is done. While the consumer is far
+behind, it has two lanes: the live one begins at the end of the queue as it then was, the other goes
+on with the backlog up to there. Constraints:
+
+1. Each lane gives its records in queue order. Live ones go first, and of every four turns the
+   backlog gets one at least, so that both always go on.
+2. When the backlog is through, the lanes become one again, where the live one is.
+3. Both lanes are consumers of the queue, each with its checkpoint: whatever the moment at which
+   the process ends, nothing is left out. What was given and not done is given again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracequill_collector.pipeline import QueuedRecord
+from tracequill_collector.queue import checkpoint as checkpoints
+from tracequill_collector.queue.reader import QueueReader
+from tracequill_collector.service.work import Batch, Outcome, age_seconds
+
+# About five seconds of storing: what is less is through before anybody misses it.
+SPLIT_BYTES = 64 * 1024 * 1024
+_LOOK_SECONDS = 1.0
+_BACKLOG_TURN = 4
+
+_LIVE = "-live"
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A source of batches: what is done is committed."""
+
+    reader: QueueReader
+    lanes: Lanes
+
+    async def done(self, batch: Batch, outcome: Outcome) -> None:
+        await self.reader.commit(batch.records[-1].sequence + 1)
+        self.lanes.finished(batch)
+
+
+class Lanes:
+    """The consumer *name* of a queue, in one lane or in two. For one reading task."""
+
+    def __init__(
+        self, folder: Path, name: str, keep_seconds: float, split_bytes: int, main: QueueReader
+    ) -> None:
+        self._folder = folder
+        self._name = name
+        self._keep_seconds = keep_seconds
+        self._split_bytes = split_bytes
+        self._main = _Lane(main, self)
+        self._live: _Lane | None = None
+        self._turn = 0
+        self._looked_at = float("-inf")
+        self._given: list[Batch] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @classmethod
+    async def open(
+        cls, folder: Path, name: str, *, keep_seconds: float, split_bytes: int = SPLIT_BYTES
+    ) -> Lanes:
+        """Open the queue in *folder* where the consumer left off; raises as QueueReader does."""
+        main = await QueueReader.open(folder, consumer=name, keep_seconds=keep_seconds)
+        lanes = cls(folder, name, keep_seconds, split_bytes, main)
+        if checkpoints.load(folder, name + _LIVE) is not None:
+            try:
+                await lanes._open_live()
+            except BaseException:
+                await main.close()
+                raise
+        return lanes
+
+    @property
+    def is_split(self) -> bool:
+        """Whether there is a backlog lane beside the live one."""
+        return self._live is not None
+
+    @property
+    def next_sequence(self) -> int:
+        """Everything before it is done."""
+        return self._main.reader.next_sequence
+
+    @property
+    def backlog_bytes(self) -> int:
+        """How many bytes lie behind what is done, those included that the live lane has done."""
+        return self._main.reader.backlog_bytes
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago the oldest record that was read, but is not done, was received."""
+        return age_seconds(batch.records[0] for batch in self._given)
+
+    async def read(self, *, max_records: int, max_bytes: int, wait_seconds: float) -> Batch | None:
+        """Give the next batch, None when none came in time."""
+        await self._join_or_split()
+        self._turn += 1
+        lanes = [self._main] if self._live is None else [self._live, self._main]
+        if self._turn % _BACKLOG_TURN == 0:
+            lanes.reverse()
+        for lane in lanes:
+            wait = wait_seconds if lane is lanes[-1] else 0.0
+            records = await lane.reader.read(
+                max_records=max_records,
+                max_bytes=max_bytes,
+                wait_seconds=wait,
+                below=self._below(lane),
+            )
+            if records:
+                return self._give(records, lane)
+        return None
+
+    def _below(self, lane: _Lane) -> int | None:
+        if lane is self._main and self._live is not None:
+            return self._live.reader.first_sequence
+        return None
+
+    def _give(self, records: list[QueuedRecord], lane: _Lane) -> Batch:
+        batch = Batch(records, lane)
+        self._given.append(batch)
+        self._idle.clear()
+        return batch
+
+    def finished(self, batch: Batch) -> None:
+        """Take note that *batch* is done."""
+        self._given.remove(batch)
+        if not self._given:
+            self._idle.set()
+
+    async def close(self) -> None:
+        """Give the queue back."""
+        await self._main.reader.close()
+        if self._live is not None:
+            await self._live.reader.close()
+
+    # --- one lane or two ----------------------------------------------------------------
+
+    async def _join_or_split(self) -> None:
+        main = self._main.reader
+        if self._live is not None:
+            if main.position >= self._live.reader.first_sequence:
+                # What the live lane has given must be done before another goes on from there.
+                await self._idle.wait()
+                await main.continue_from(self._live.reader)
+                self._live = None
+            return
+        if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            if main.backlog_bytes >= self._split_bytes:
+                await self._open_live()
+
+    async def _open_live(self) -> None:
+        self._live = _Lane(
+            await QueueReader.open(
+                self._folder,
+                consumer=self._name + _LIVE,
+                keep_seconds=self._keep_seconds,
+                start_at="end",
+            ),
+            self,
+        )
