@@ -8,10 +8,10 @@ used by two tasks at once.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -20,11 +20,12 @@ import asyncpg
 from tracequill.database_url import asyncpg_url
 from tracequill.settings import mask_url
 from tracequill_collector.errors import RetryableError
-from tracequill_collector.exporter.connection import Connection, connect
+from tracequill_collector.exporter.connection import Connection
 from tracequill_collector.exporter.cost import ModelRow, PriceRow, Prices
+from tracequill_collector.exporter.link import Link
 from tracequill_collector.exporter.queries import QUERIES
-from tracequill_collector.exporter.rows import Rejected, SpanRow, span_row
-from tracequill_collector.exporter.sqlstate import Remedy, describe, is_of_the_batch, remedy
+from tracequill_collector.exporter.rows import Rejected, SpanRow, divide, span_row
+from tracequill_collector.exporter.sqlstate import Remedy, describe, is_too_long, remedy
 from tracequill_collector.exporter.write import (
     Written,
     check_schema,
@@ -41,12 +42,13 @@ Reject = Callable[[Sequence[Rejected]], Awaitable[None]]
 MAX_BATCH_SPANS = 4_000
 MAX_BATCH_BYTES = 12 * 1024 * 1024
 
+# While Postgres works on one half of a batch, we make the rows of the other.
+_LINKS = 2
+_DIVIDE_SPANS = 200
+
 ANNOUNCE_SECONDS = 1.0
 # NOTIFY takes 8,000 bytes; an id has ten digits at most.
 _MAX_ANNOUNCED = 500
-
-MAX_ID = 2**31 - 1
-"""Phoenix's row ids are int4."""
 
 # Phoenix looks for changed prices as often, and as far back in case clocks differ.
 _PRICES_SECONDS = 5.0
@@ -94,7 +96,7 @@ class PostgresExporter:
         self._url = asyncpg_url(url)
         self._schema = schema
         self._reject = reject
-        self._connection: Connection | None = None
+        self._links = [Link(self._url, schema, self._forget_prices) for _ in range(_LINKS)]
         self._is_replacing = False
         self._prices = Prices()
         self._prices_since: datetime | None = None
@@ -105,12 +107,12 @@ class PostgresExporter:
     async def check(self) -> None:
         """Return when spans could be stored now; else raise a RetryableError that says why not."""
         try:
-            connection = await self._connected()
+            connection = await self._links[0].connection()
             async with transaction(connection, self._schema):
                 await check_schema(connection)
             await self._refresh(connection)
         except Exception as error:
-            raise self._retryable(error) from error
+            raise self._retryable(error, self._links[0]) from error
 
     async def consume(self, spans: Sequence[Span], *, is_replacing: bool = False) -> None:
         """Store *spans*; returning means that each is committed or was taken by ``reject``.
@@ -119,9 +121,9 @@ class PostgresExporter:
         """
         self._is_replacing = is_replacing
         try:
-            await self._refresh(await self._connected())
+            await self._refresh(await self._links[0].connection())
         except Exception as error:
-            raise self._retryable(error) from error
+            raise self._retryable(error, self._links[0]) from error
         rows: list[SpanRow] = []
         rejected: list[Rejected] = []
         for span in spans:
@@ -132,7 +134,17 @@ class PostgresExporter:
                 rejected.append(Rejected(span, reason))
         await self._hand_over(rejected)
         for batch in _batches(rows):
-            await self._store(batch)
+            # Written anew, traces of both parts may meet in a session that no span names.
+            is_divided = len(batch) >= _DIVIDE_SPANS and not is_replacing
+            parts = divide(batch) if is_divided else [batch]
+            # A part that fails does not cut off the other: what is stored is not sent twice.
+            outcomes = await asyncio.gather(
+                *(self._store(link, part) for link, part in zip(self._links, parts, strict=False)),
+                return_exceptions=True,
+            )
+            for outcome in outcomes:
+                if outcome is not None:
+                    raise outcome
 
     async def announce(self) -> None:
         """Tell Phoenix's pages of new spans, once a second at most; failing to do so is no loss."""
@@ -141,44 +153,25 @@ class PostgresExporter:
         self._announced_at = time.monotonic()
         changed, self._changed_projects = sorted(self._changed_projects), set()
         try:
-            connection = await self._connected()
+            connection = await self._links[0].connection()
             for first in range(0, len(changed), _MAX_ANNOUNCED):
                 ids = changed[first : first + _MAX_ANNOUNCED]
                 await connection.execute(QUERIES["notify"], json.dumps(ids))
         except Exception as error:
             self._changed_projects.update(changed)
-            self._let_go(error)
+            self._links[0].let_go(error)
 
     async def close(self) -> None:
-        """Close the connection; what is not committed is rolled back."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(Exception):
-                await connection.close(timeout=1)
+        """Close the connections; what is not committed is rolled back."""
+        for link in self._links:
+            await link.close()
 
-    # --- the connection ---------------------------------------------------------------------
+    # --- beside storing ---------------------------------------------------------------------
 
-    async def _connected(self) -> Connection:
-        """Give the open connection, else a new one to a schema that was checked."""
-        if self._connection is not None and not self._connection.is_closed():
-            return self._connection
-        try:
-            connection = await connect(self._url)
-        except Exception as error:
-            # Postgres' answers to a client that knocks quote no data, and say what is wrong.
-            reason = str(error).partition("\n")[0].rstrip(".") or describe(error)
-            raise RetryableError(f"no connection to {mask_url(self._url)}: {reason}.") from error
-        try:
-            async with transaction(connection, self._schema):
-                await check_schema(connection)
-        except BaseException:
-            connection.terminate()
-            raise
-        self._connection = connection
-        # It may be another database now: a failover, or a restored one.
+    def _forget_prices(self) -> None:
+        """Read all prices anew: it may be another database now, a failover or a restored one."""
         self._prices, self._prices_since = Prices(), None
         self._prices_at = float("-inf")
-        return connection
 
     async def _refresh(self, connection: Connection) -> None:
         """Look now and then for new prices, and at how many row ids are left."""
@@ -188,35 +181,38 @@ class PostgresExporter:
         async with transaction(connection, self._schema):
             now: datetime = await connection.fetchval(QUERIES["database_time"])
             records = await connection.fetch(QUERIES["model_prices"], self._prices_since)
-            used = await connection.fetchval(QUERIES["ids_used"])
-        self.counts.ids_used_share = used / MAX_ID
+            used_share = await connection.fetchval(QUERIES["ids_used"])
+        self.counts.ids_used_share = used_share
         self._prices.merge(map(_model_row, records))
         self._prices_since = now - _PRICES_OVERLAP
         self._prices_at = asked_at
 
-    def _let_go(self, error: Exception) -> None:
-        """Drop the connection where *error* may come from it: the next try gets a fresh one."""
-        if isinstance(error, RetryableError) or is_of_the_batch(error):
-            return
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.terminate()
-
-    def _retryable(self, error: Exception) -> RetryableError:
-        """Say what *error* means for the batch: wait and try again."""
-        self._let_go(error)
+    def _retryable(self, error: Exception, link: Link) -> RetryableError:
+        """Say what *error* of *link* means for the batch: wait and try again."""
+        link.let_go(error)
         if isinstance(error, RetryableError):
             return error
         sentence = f"{mask_url(self._url)}: {describe(error)}."
         kind = UnforeseenError if remedy(error) is Remedy.WAIT else RetryableError
         return kind(sentence)
 
+    async def _price_anew(self, link: Link, batch: Sequence[SpanRow]) -> None:
+        """Ask for all prices and price *batch* again: the model it refers to may be gone."""
+        self._forget_prices()
+        await self._refresh(await link.connection())
+        for row in batch:
+            row.cost = self._prices.cost(row.start_time, row.span.attributes)
+
     # --- storing ----------------------------------------------------------------------------
 
-    async def _store(self, batch: Sequence[SpanRow]) -> None:
+    async def _store(self, link: Link, batch: Sequence[SpanRow]) -> None:
         outcome = _Outcome()
-        await self._store_or_bisect(batch, outcome)
-        if outcome.failed and not outcome.is_any_stored and not await self._takes_a_plain_span():
+        await self._store_or_bisect(link, batch, outcome)
+        if (
+            outcome.failed
+            and not outcome.is_any_stored
+            and not await self._takes_a_plain_span(link)
+        ):
             raise UnforeseenError(
                 "no span can be stored, not even a plain one: "
                 f"{describe(outcome.failed[0][1])}. Nothing is lost; look at the database."
@@ -229,39 +225,58 @@ class PostgresExporter:
             ]
         )
 
-    async def _store_or_bisect(self, batch: Sequence[SpanRow], outcome: _Outcome) -> None:
+    async def _store_or_bisect(
+        self, link: Link, batch: Sequence[SpanRow], outcome: _Outcome
+    ) -> None:
         """Store *batch*, or what can be stored of it; an error that is no span's is raised."""
         try:
-            written = await self._store_whole(batch)
+            written = await self._store_whole(link, batch)
         except Exception as error:
             if remedy(error) not in (Remedy.BISECT, Remedy.REPEAT_THEN_BISECT):
-                raise self._retryable(error) from error
+                raise self._retryable(error, link) from error
             if len(batch) == 1:
-                outcome.failed.append((batch[0], error))
+                await self._give_up(link, batch[0], error, outcome)
                 return
         else:
-            outcome.is_any_stored = True
+            # Spans that were there already say nothing of whether one can be stored now.
+            outcome.is_any_stored |= written.spans + written.replaced > 0
             outcome.rejected += written.rejected
             return
         middle = len(batch) // 2
-        await self._store_or_bisect(batch[:middle], outcome)
-        await self._store_or_bisect(batch[middle:], outcome)
+        await self._store_or_bisect(link, batch[:middle], outcome)
+        await self._store_or_bisect(link, batch[middle:], outcome)
 
-    async def _store_whole(self, batch: Sequence[SpanRow]) -> Written:
+    async def _give_up(
+        self, link: Link, row: SpanRow, error: Exception, outcome: _Outcome
+    ) -> None:
+        """Take note that *row* fails alone, unless it is only what it costs that fails.
+
+        A kind of token whose name is too long for an index takes Phoenix the cost, not the span.
+        """
+        if row.cost and is_too_long(error):
+            row.cost = None
+            await self._store_or_bisect(link, [row], outcome)
+        else:
+            outcome.failed.append((row, error))
+
+    async def _store_whole(self, link: Link, batch: Sequence[SpanRow]) -> Written:
         try:
-            written = await self._transact(batch)
+            written = await self._transact(link, batch)
         except Exception as error:
             if remedy(error) is not Remedy.REPEAT_THEN_BISECT:
                 raise
-            written = await self._transact(batch)
+            await self._price_anew(link, batch)
+            written = await self._transact(link, batch)
         self.counts.stored_spans += written.spans
         self.counts.seen_before_spans += written.seen_before
         self.counts.replaced_spans += written.replaced
         self._changed_projects |= written.project_ids
         return written
 
-    async def _transact(self, batch: Sequence[SpanRow], *, is_trial: bool = False) -> Written:
-        connection = await self._connected()
+    async def _transact(
+        self, link: Link, batch: Sequence[SpanRow], *, is_trial: bool = False
+    ) -> Written:
+        connection = await link.connection()
         try:
             async with transaction(connection, self._schema):
                 await lock_schema(connection)
@@ -276,7 +291,7 @@ class PostgresExporter:
         self.counts.transactions += 1
         return written
 
-    async def _takes_a_plain_span(self) -> bool:
+    async def _takes_a_plain_span(self, link: Link) -> bool:
         """Say whether the database can store spans at all, by one that is rolled back."""
         span = Span(
             trace_id="f" * 32,
@@ -293,11 +308,11 @@ class PostgresExporter:
             project_name="default",
         )
         try:
-            await self._transact([span_row(span, self._prices.cost)], is_trial=True)
+            await self._transact(link, [span_row(span, self._prices.cost)], is_trial=True)
         except Exception as error:
             if remedy(error) in (Remedy.BISECT, Remedy.REPEAT_THEN_BISECT):
                 return False
-            raise self._retryable(error) from error
+            raise self._retryable(error, link) from error
         return True
 
     async def _hand_over(self, rejected: Sequence[Rejected]) -> None:

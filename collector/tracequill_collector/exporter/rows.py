@@ -190,6 +190,42 @@ def sort_out(rows: Iterable[SpanRow], stored: Mapping[str, str]) -> Sorted:
     return found
 
 
+# --- what can be stored side by side --------------------------------------------------------
+
+
+def divide(batch: Sequence[SpanRow]) -> list[list[SpanRow]]:
+    """Divide *batch* in two of about the same size with no trace, session or span id in common.
+
+    Each keeps its order, so side by side they give what one after the other would. A batch that
+    hangs together stays whole.
+    """
+    above: dict[str, str] = {}
+
+    def find(key: str) -> str:
+        while (higher := above.setdefault(key, key)) != key:
+            above[key] = key = above[higher]
+        return key
+
+    owners: dict[str, str] = {}
+    for row in batch:
+        trace_id = row.span.trace_id
+        if row.session_id:
+            # A trace id is hex: no session has a key like it.
+            above[find(trace_id)] = find(f"session {row.session_id}")
+        owner = owners.setdefault(row.span.span_id, trace_id)
+        if owner != trace_id:
+            above[find(trace_id)] = find(owner)
+    sizes = [0, 0]
+    sides: dict[str, int] = {}
+    divided: list[list[SpanRow]] = [[], []]
+    for row in batch:
+        root = find(row.span.trace_id)
+        side = sides.setdefault(root, int(sizes[1] < sizes[0]))
+        sizes[side] += row.size_bytes
+        divided[side].append(row)
+    return [rows for rows in divided if rows]
+
+
 # --- traces and sessions --------------------------------------------------------------------
 
 

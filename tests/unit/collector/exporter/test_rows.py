@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import orjson
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tracequill_collector.exporter.rows import (
     Counts,
     SpanRow,
     StoredSpan,
     StoredTrace,
+    divide,
     gradient,
     plan,
     roll_up,
@@ -33,7 +37,7 @@ def row(
     end: int = 1,
     session: Any = None,
     tokens: Any = None,
-    **given: Any,
+    **more: Any,
 ) -> SpanRow:
     """Give the row of a small span; times are in seconds."""
     attributes: dict[str, Any] = {}
@@ -55,7 +59,7 @@ def row(
         "status_message": "",
         "project_name": "p",
     }
-    return span_row(Span(**(fields | given)), lambda start_time, attributes: None)
+    return span_row(Span(**(fields | more)), lambda start_time, attributes: None)
 
 
 def at(seconds: int) -> datetime:
@@ -204,3 +208,37 @@ def test_a_deep_trace_is_summed_to_the_top() -> None:
 
     assert cumulative["0"].prompt_tokens == 2000
     assert timedelta(0) == new[0].end_time - at(1)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 9), st.integers(0, 200), st.sampled_from([None, None, "s", "t", "u"])
+        ),
+        max_size=40,
+    )
+)
+def test_what_is_stored_side_by_side_has_no_trace_session_or_span_id_in_common(
+    spans: list[tuple[int, int, str | None]],
+) -> None:
+    batch = [
+        row(f"{span:016x}", f"{trace:032x}", session=session, name=str(place))
+        for place, (trace, span, session) in enumerate(spans)
+    ]
+
+    parts = divide(batch)
+
+    assert all(parts)
+    for part in parts:
+        places = [int(one.span.name) for one in part]
+        assert places == sorted(places)
+    assert sorted(int(one.span.name) for part in parts for one in part) == list(range(len(batch)))
+    for name in ("span.trace_id", "span.span_id", "session_id"):
+        keys = [{attrgetter(name)(one) for one in part} - {""} for part in parts]
+        assert sum(map(len, keys)) == len(set().union(*keys))
+
+
+def test_traces_that_have_nothing_in_common_are_divided_in_halves() -> None:
+    batch = [row(f"{place:016x}", f"{place // 3:032x}") for place in range(30)]
+
+    assert [len(part) for part in divide(batch)] == [15, 15]
