@@ -15,11 +15,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracequill.settings import ExporterSettings, Settings
 from tracequill_collector.errors import StartError
-from tracequill_collector.exporter.otlp import GrpcClient, HttpClient, OtlpClient
 from tracequill_collector.exporter.postgres import PostgresExporter
 from tracequill_collector.exporter.rows import Rejected
 from tracequill_collector.processor.policy import Policy
@@ -35,13 +34,16 @@ from tracequill_collector.service.export_metrics import (
     metrics_file,
 )
 from tracequill_collector.service.lanes import Lanes
-from tracequill_collector.service.onward import OnwardLoop
 from tracequill_collector.service.policies import policy_of
 from tracequill_collector.service.process import run_service
 from tracequill_collector.service.recorder import CONSUMER as RECORDER_CONSUMER
 from tracequill_collector.service.replaying import ReplayedQueue, Replaying
 from tracequill_collector.service.status_file import say_once, say_until
 from tracequill_collector.status import write_status
+
+if TYPE_CHECKING:
+    from tracequill_collector.exporter.otlp import OtlpClient
+    from tracequill_collector.service.onward import OnwardLoop
 
 _log = logging.getLogger(__name__)
 
@@ -119,6 +121,9 @@ class _Exporters:
 
     async def open_onward(self, name: str, backend: ExporterSettings) -> None:
         """Join the queue to another backend; raises StartError."""
+        # The clients of HTTP and gRPC take 20 MB: only who has a backend pays for them.
+        from tracequill_collector.service.onward import OnwardLoop
+
         client = _client(name, backend)
         self._stack.push_async_callback(client.close)
         consumer = ONWARD_PREFIX + name
@@ -220,6 +225,8 @@ def _forget_others(settings: Settings) -> None:
 
 
 def _client(name: str, backend: ExporterSettings) -> OtlpClient:
+    from tracequill_collector.exporter.otlp import GrpcClient, HttpClient
+
     headers = {key: _filled_in(name, value) for key, value in backend.headers.items()}
     is_gzip = backend.compression == "gzip"
     kind = GrpcClient if backend.protocol == "grpc" else HttpClient
