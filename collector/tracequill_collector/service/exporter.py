@@ -27,6 +27,7 @@ from tracequill_collector.queue.dead_letters import DeadLetters
 from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.reader import QueueReader
 from tracequill_collector.replay import Replays
+from tracequill_collector.service import consumers
 from tracequill_collector.service.export_loop import ExportLoop
 from tracequill_collector.service.export_metrics import (
     ExportMetrics,
@@ -36,7 +37,6 @@ from tracequill_collector.service.export_metrics import (
 from tracequill_collector.service.lanes import Lanes
 from tracequill_collector.service.policies import policy_of
 from tracequill_collector.service.process import run_service
-from tracequill_collector.service.recorder import CONSUMER as RECORDER_CONSUMER
 from tracequill_collector.service.replaying import ReplayedQueue, Replaying
 from tracequill_collector.service.status_file import say_once, say_until
 from tracequill_collector.status import write_status
@@ -46,11 +46,6 @@ if TYPE_CHECKING:
     from tracequill_collector.service.onward import OnwardLoop
 
 _log = logging.getLogger(__name__)
-
-CONSUMER = "postgres"
-"""The name of the exporter's position in the queue."""
-ONWARD_PREFIX = "otlp-"
-"""Before the names of the exporters to other backends."""
 
 # Answering an application goes before storing what it sent.
 _NICE = 5
@@ -89,14 +84,14 @@ class _Exporters:
             raise StartError(f"TRACEQUILL_DATABASE_URL is wrong: {error}.") from None
         self._stack.push_async_callback(exporter.close)
         queue = settings.collector_queue_dir
-        lanes = await Lanes.open(queue, CONSUMER, keep_seconds=self._keep_seconds)
+        lanes = await Lanes.open(queue, consumers.POSTGRES, keep_seconds=self._keep_seconds)
         self._stack.push_async_callback(lanes.close)
         replays = Replays(settings.replay_dir)
         replaying = Replaying(
             replays,
             [
-                ReplayedQueue(queue, CONSUMER),
-                ReplayedQueue(settings.proxy_queue_dir, RECORDER_CONSUMER),
+                ReplayedQueue(queue, consumers.POSTGRES),
+                ReplayedQueue(settings.proxy_queue_dir, consumers.RECORDER),
             ],
             self._dead_letters,
             settings.proxy_project_name,
@@ -108,11 +103,11 @@ class _Exporters:
             dead_letters=self._dead_letters,
             stop=self._stop,
             max_bytes=self._max_bytes,
-            metrics=ExportMetrics(self._registry, CONSUMER),
+            metrics=ExportMetrics(self._registry, consumers.POSTGRES),
             replaying=replaying,
             policy=self._policy,
         )
-        self._add_gauges(CONSUMER, lanes)
+        self._add_gauges(consumers.POSTGRES, lanes)
         self._registry.gauge(
             "tracequill_postgres_ids_used_ratio",
             "Of the row ids that a table of Phoenix can have, how many the fullest has used.",
@@ -126,7 +121,7 @@ class _Exporters:
 
         client = _client(name, backend)
         self._stack.push_async_callback(client.close)
-        consumer = ONWARD_PREFIX + name
+        consumer = consumers.ONWARD_PREFIX + name
         reader = await QueueReader.open(
             self._settings.collector_queue_dir,
             consumer=consumer,
@@ -215,7 +210,7 @@ def _forget_others(settings: Settings) -> None:
     queue = settings.collector_queue_dir
     disk = Disk()
     for consumer in checkpoints.load_all(disk, queue):
-        name = consumer.removeprefix(ONWARD_PREFIX)
+        name = consumer.removeprefix(consumers.ONWARD_PREFIX)
         if name != consumer and name not in settings.exporters:
             checkpoints.remove(disk, queue, consumer)
             _log.warning(

@@ -19,12 +19,10 @@ from tracequill_collector.queue.dead_letters import DeadLetters
 from tracequill_collector.queue.reader import QueueReader
 from tracequill_collector.recorder.otlp import OtlpClient
 from tracequill_collector.recorder.sender import RecordLoop
+from tracequill_collector.service import consumers
 from tracequill_collector.service.process import run_service
 from tracequill_collector.service.status_file import say_once, say_until
 from tracequill_collector.status import write_status
-
-CONSUMER = "collector"
-"""The name of the recorder's position in the queue."""
 
 # Forwarding goes before recording.
 _NICE = 5
@@ -41,7 +39,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         reader = await QueueReader.open(
             settings.proxy_queue_dir,
-            consumer=CONSUMER,
+            consumer=consumers.RECORDER,
             keep_seconds=settings.queue_keep_hours * 3600,
         )
         stack.push_async_callback(reader.close)
