@@ -115,15 +115,26 @@ def load(queue: Path, consumer: str) -> Checkpoint | None:
         return None
 
 
-def load_all(disk: Disk, queue: Path) -> dict[str, Checkpoint]:
-    """Read the checkpoints of all consumers; a damaged one counts as one that passed nothing."""
+def load_all(disk: Disk, queue: Path, *, refuse_unknown: bool = True) -> dict[str, Checkpoint]:
+    """Read the checkpoints of all consumers; a damaged one counts as one that passed nothing.
+
+    So does, unless *refuse_unknown*, one of a version that this program does not read.
+    """
     folder = queue / FOLDER
     if not folder.is_dir():
         return {}
-    names = [name.removesuffix(SUFFIX) for name in disk.sizes(folder, SUFFIX)]
-    return {
-        name: load(queue, name) or Checkpoint() for name in sorted(names) if _NAME.fullmatch(name)
-    }
+    found: dict[str, Checkpoint] = {}
+    for file_name in sorted(disk.names(folder)):
+        name = file_name.removesuffix(SUFFIX)
+        if name == file_name or not _NAME.fullmatch(name):
+            continue
+        try:
+            found[name] = load(queue, name) or Checkpoint()
+        except StartError:
+            if refuse_unknown:
+                raise
+            found[name] = Checkpoint()
+    return found
 
 
 def remove(disk: Disk, queue: Path, consumer: str) -> None:

@@ -61,6 +61,13 @@ class Disk:
         """Cut the open file to *length* bytes."""
         os.ftruncate(fd, length)
 
+    def allocate(self, fd: int, length: int) -> None:
+        """Take *length* bytes of the disk for the open, empty file."""
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, 0, length)
+        else:  # macOS
+            os.write(fd, bytes(length))
+
     def sync(self, fd: int) -> None:
         """Return when the file's data, and its size, are on the medium."""
         if sys.platform == "darwin":

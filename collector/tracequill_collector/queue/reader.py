@@ -5,9 +5,10 @@ Constraints:
 1. A record is handed out only when it is complete and its checksums are right, also while its
    writer is writing. It may not be durable yet; handing it out twice must do no harm.
 2. After a restart reading goes on at the checkpoint. A lost checkpoint costs only duplicates.
-3. The checkpoint is on the medium before a segment that it passed is removed.
-4. A segment is removed when every consumer of the queue has passed it for ``keep_seconds``, and
-   never the last one. The writer removes passed ones earlier when it needs the room.
+3. What is done is on the medium before anything is removed for it (``position.py``). The writer
+   removes passed segments earlier when it needs the room.
+4. A record of a kind or in a format that only a newer Tracequill knows is never stepped over:
+   reading ends before it, with a StartError.
 5. A consumer that may lag holds no room: where its place is gone, it goes on at the oldest record
    and counts what it lost.
 6. Damaged bytes are stepped over and kept in quarantine. In the last segment they may be a record
@@ -17,15 +18,11 @@ Constraints:
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
-import logging
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from tracequill_collector.errors import RetryableError, StartError
 from tracequill_collector.pipeline import QueuedRecord
@@ -34,25 +31,21 @@ from tracequill_collector.queue import quarantine, recovery
 from tracequill_collector.queue.checkpoint import Checkpoint
 from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.lock import WAIT_SECONDS, FolderLock
+from tracequill_collector.queue.position import Position, beginning
 from tracequill_collector.queue.segment import (
     SEGMENT_HEADER_BYTES,
     Damage,
     Frame,
     SegmentReader,
     Tail,
+    list_firsts,
     list_segments,
     newest_name,
-    segment_name,
 )
+from tracequill_collector.queue.shielded import in_thread
 
 _POLL_SECONDS = 0.005
 _POLL_MAX_SECONDS = 0.05
-# How often an idle reader looks for segments whose time is over.
-_REMOVE_SECONDS = 60.0
-
-_log = logging.getLogger(__name__)
-
-_T = TypeVar("_T")
 
 _Look = tuple[int, bool, str]
 """Size of the open segment, whether it was removed, and the name of the newest one."""
@@ -90,25 +83,21 @@ class QueueReader:
     def __init__(
         self,
         folder: Path,
-        consumer: str,
         lock: FolderLock,
         disk: Disk,
-        keep_seconds: float,
-        start: Checkpoint,
+        position: Position,
     ) -> None:
+        start = position.checkpoint
         self._folder = folder
-        self._consumer = consumer
         self._lock = lock
         self._disk = disk
-        self._keep_seconds = keep_seconds
-        self._checkpoint = start
+        self._done = position
         self._place = _Place(sequence=start.next_sequence, segment=None)
         self._handed_out: deque[_Place] = deque()
         self._lost_records = 0
         self._segment: SegmentReader | None = None
         self._busy = asyncio.Lock()
         self._seen: _Look | None = None
-        self._last_removal = time.monotonic()
 
     @classmethod
     async def open(
@@ -143,7 +132,7 @@ class QueueReader:
                 recovery.check_versions(disk, folder)
                 start = stored = checkpoints.load(folder, consumer)
                 if start is None:
-                    start = await asyncio.to_thread(_beginning, disk, folder, start_at)
+                    start = await asyncio.to_thread(beginning, disk, folder, start_at)
                 if stored is None or start.may_lag != may_lag:
                     start = replace(start, may_lag=may_lag)
                     # From now on nothing is removed that this consumer has not passed.
@@ -156,17 +145,17 @@ class QueueReader:
                 f"the queue at {folder} cannot be read: {error.strerror}. "
                 "Correct the folder, or set another data_dir."
             ) from error
-        return cls(folder, consumer, lock, disk, keep_seconds, start)
+        return cls(folder, lock, disk, Position(disk, folder, consumer, keep_seconds, start))
 
     @property
     def first_sequence(self) -> int:
         """Where this consumer began when it was new."""
-        return self._checkpoint.first_sequence
+        return self._done.checkpoint.first_sequence
 
     @property
     def next_sequence(self) -> int:
         """Everything before it is committed."""
-        return self._checkpoint.next_sequence
+        return self._done.checkpoint.next_sequence
 
     @property
     def position(self) -> int:
@@ -184,7 +173,8 @@ class QueueReader:
     @property
     def backlog_bytes(self) -> int:
         """How many bytes are not committed yet."""
-        return checkpoints.backlog_bytes(list_segments(self._disk, self._folder), self._checkpoint)
+        segments = list_segments(self._disk, self._folder)
+        return checkpoints.backlog_bytes(segments, self._done.checkpoint)
 
     async def read(
         self,
@@ -205,7 +195,7 @@ class QueueReader:
             async with self._busy:
                 if self._may_have_more():
                     # A cancelled call leaves the place as it was; the thread changes nothing.
-                    found = await self._in_thread(self._collect, max_records, max_bytes, below)
+                    found = await in_thread(self._collect, max_records, max_bytes, below)
                     self._place, self._seen = found.place, found.seen
                     self._lost_records += found.lost
                     self._handed_out.extend(found.places)
@@ -216,18 +206,20 @@ class QueueReader:
                 return []
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 2, _POLL_MAX_SECONDS)
-            await self._remove_now_and_then()
+            if self._done.removal_is_due:
+                async with self._busy:
+                    await in_thread(self._done.remove_passed)
 
     async def commit(self, next_sequence: int) -> None:
         """Say that everything before *next_sequence* is done; returning means it is durable."""
-        if next_sequence <= self._checkpoint.next_sequence:
+        if next_sequence <= self._done.checkpoint.next_sequence:
             return
         if next_sequence > self._place.sequence:
             raise ValueError(
                 f"{next_sequence} was not handed out yet; reading is at {self._place.sequence}."
             )
         async with self._busy:
-            await self._in_thread(self._commit, next_sequence)
+            await in_thread(self._commit, next_sequence)
 
     async def continue_from(self, ahead: QueueReader) -> None:
         """Go on where *ahead* is; it has done what lies between, and is no consumer any more.
@@ -240,13 +232,15 @@ class QueueReader:
                 f"reading is at {self.position}, and {ahead.first_sequence} was the beginning."
             )
         async with self._busy, ahead._busy:
-            await self._in_thread(self._continue_from, ahead._checkpoint)
+            await in_thread(self._continue_from, ahead._done.checkpoint)
         await ahead.retire()
+        async with self._busy:
+            await in_thread(self._done.remove_passed)
 
     async def retire(self) -> None:
         """Close, and be a consumer no more: what was not committed waits for nobody."""
         async with self._busy:
-            await self._in_thread(checkpoints.remove, self._disk, self._folder, self._consumer)
+            await in_thread(self._done.remove)
         await self.close()
 
     async def close(self) -> None:
@@ -258,17 +252,6 @@ class QueueReader:
             self._lock.release()
 
     # --- reading ------------------------------------------------------------------------
-
-    async def _in_thread(self, call: Callable[..., _T], *arguments: object) -> _T:
-        """Run *call* in a thread; a cancelled caller still waits until the thread is done."""
-        future = asyncio.get_running_loop().run_in_executor(None, call, *arguments)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            # What the thread uses must not be closed under it.
-            await asyncio.wait([future])
-            future.exception()
-            raise
 
     def _may_have_more(self) -> bool:
         """Cheaply say whether anything changed since the end was last reached."""
@@ -362,7 +345,7 @@ class QueueReader:
         self._forget_segment()
         while True:
             if wanted is None:
-                firsts = list(list_segments(self._disk, self._folder))
+                firsts = list_firsts(self._disk, self._folder)
                 if not firsts:
                     return None
                 before = [first for first in firsts if first <= place.sequence]
@@ -377,7 +360,7 @@ class QueueReader:
             return segment
 
     def _successor(self, first: int) -> int | None:
-        return next((key for key in list_segments(self._disk, self._folder) if key > first), None)
+        return next((key for key in list_firsts(self._disk, self._folder) if key > first), None)
 
     def _forget_segment(self) -> None:
         if self._segment is not None:
@@ -387,100 +370,18 @@ class QueueReader:
     # --- what is done -------------------------------------------------------------------
 
     def _continue_from(self, ahead: Checkpoint) -> None:
-        now = time.time_ns()
-        passed = dict(ahead.passed) | self._checkpoint.passed
-        segments = list(list_segments(self._disk, self._folder))
-        self._store(
-            replace(
-                ahead,
-                next_sequence=max(ahead.next_sequence, self._checkpoint.next_sequence),
-                passed={
-                    first: passed.get(first, now)
-                    for first, following in itertools.pairwise(segments)
-                    if following <= ahead.next_sequence
-                },
-                first_sequence=self._checkpoint.first_sequence,
-                may_lag=self._checkpoint.may_lag,
-            )
-        )
+        self._done.take_over(ahead)
         self._forget_segment()
-        self._place = _Place(sequence=self._checkpoint.next_sequence, segment=None)
+        self._place = _Place(sequence=self._done.checkpoint.next_sequence, segment=None)
         self._seen = None
 
-    def _store(self, new: Checkpoint) -> None:
-        try:
-            checkpoints.store(self._disk, self._folder, self._consumer, new)
-        except OSError as error:
-            raise RetryableError(
-                f"the checkpoint in {self._folder} cannot be written: {error.strerror}."
-            ) from error
-        self._checkpoint = new
-
     def _commit(self, next_sequence: int) -> None:
-        last: _Place | None = None
-        handed_out = self._handed_out
-        count = 0
-        for place in handed_out:
+        done: list[_Place] = []
+        for place in self._handed_out:
             if place.sequence > next_sequence:
                 break
-            last = place
-            count += 1
-        segments = list_segments(self._disk, self._folder)
-        firsts = list(segments)
-        now = time.time_ns()
-        passed = {
-            first: self._checkpoint.passed.get(first, now)
-            for first, following in itertools.pairwise(firsts)
-            if following <= next_sequence
-        }
-        self._store(
-            replace(
-                self._checkpoint,
-                next_sequence=next_sequence,
-                segment=self._checkpoint.segment if last is None else last.segment or 0,
-                offset=self._checkpoint.offset if last is None else last.offset,
-                passed=passed,
-            )
-        )
-        for _ in range(count):
-            handed_out.popleft()
-        self._remove_passed()
-
-    async def _remove_now_and_then(self) -> None:
-        if time.monotonic() - self._last_removal >= _REMOVE_SECONDS and self._checkpoint.passed:
-            async with self._busy:
-                await self._in_thread(self._remove_passed)
-
-    def _remove_passed(self) -> None:
-        """Remove the segments that every consumer has passed for long enough."""
-        self._last_removal = time.monotonic()
-        due = time.time_ns() - int(self._keep_seconds * 1e9)
-        with contextlib.suppress(OSError):  # tried again at the next commit
-            consumers = checkpoints.load_all(self._disk, self._folder)
-            for first in list(list_segments(self._disk, self._folder))[:-1]:
-                since = [item.passed.get(first) for item in consumers.values()]
-                if any(moment is None or moment > due for moment in since):
-                    break
-                self._disk.remove(self._folder / segment_name(first))
-
-
-def _beginning(disk: Disk, folder: Path, start_at: Literal["oldest", "end"]) -> Checkpoint:
-    """Give the checkpoint of a consumer that is new."""
-    segments = list(list_segments(disk, folder))
-    if start_at == "oldest" or not segments:
-        first = segments[0] if segments else 0
-        return Checkpoint(next_sequence=first, segment=first, first_sequence=first)
-    newest = segments[-1]
-    segment = SegmentReader(disk, folder, newest)
-    try:
-        offset, sequence = segment.end()
-    finally:
-        segment.close()
-    now = time.time_ns()
-    return Checkpoint(
-        next_sequence=sequence,
-        segment=newest,
-        offset=offset,
-        passed=dict.fromkeys(segments[:-1], now),
-        first_sequence=sequence,
-    )
+            done.append(place)
+        place_in_file = (done[-1].segment or 0, done[-1].offset) if done else None
+        self._done.commit(next_sequence, place_in_file)
+        for _ in done:
+            self._handed_out.popleft()

@@ -116,6 +116,12 @@ def list_segments(disk: Disk, folder: Path) -> dict[int, int]:
     return dict(sorted(found.items()))
 
 
+def list_firsts(disk: Disk, folder: Path) -> list[int]:
+    """Give the first sequence of every segment in *folder*, oldest first."""
+    stems = (name.removesuffix(SUFFIX) for name in disk.names(folder) if name.endswith(SUFFIX))
+    return sorted(int(stem) for stem in stems if stem.isdecimal())
+
+
 def newest_name(disk: Disk, folder: Path) -> str:
     """Give the name of the newest segment in *folder*, empty when there is none."""
     return max((name for name in disk.names(folder) if name.endswith(SUFFIX)), default="")

@@ -141,7 +141,7 @@ async def test_a_takeover_cut_off_before_its_last_step_is_done_again(tmp_path: P
     await read_all(live, 5)
     await live.commit(5)
     disk.fails = True
-    with pytest.raises(OSError, match="gone"):
+    with pytest.raises(RetryableError, match="gone"):
         await main.continue_from(live)
     await main.close()
     await live.close()
