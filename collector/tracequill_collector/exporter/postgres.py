@@ -179,6 +179,7 @@ class PostgresExporter:
             return
         asked_at = time.monotonic()
         async with transaction(connection, self._schema):
+            await connection.execute(QUERIES["lock_read_tables"])
             now: datetime = await connection.fetchval(QUERIES["database_time"])
             records = await connection.fetch(QUERIES["model_prices"], self._prices_since)
             used_share = await connection.fetchval(QUERIES["ids_used"])

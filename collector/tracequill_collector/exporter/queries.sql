@@ -3,14 +3,19 @@
 --
 -- Locks are taken in this order, and within a statement in the order of its ORDER BY, so that two
 -- exporters never wait for each other in a circle: stored traces, projects, sessions, new traces,
--- session ranges, spans, ancestors, costs. Writing spans anew ends with traces and sessions, whose
--- traces are locked from the start. Phoenix's own writers take a trace before its session
--- as well.
+-- session ranges, spans, ancestors, costs. Phoenix's own writers take a trace before its session as
+-- well. Writing spans anew ends with the sums and ranges of their traces, which are locked from the
+-- start; where a range became narrower, its session follows with all traces, out of this order:
+-- two that meet there are told so by Postgres, and one of them begins again.
 
 -- lock_tables --
 -- Keeps migrations out until the end, or fails at once when one is under way (or wants to begin).
 LOCK TABLE projects, project_sessions, traces, spans, span_costs, span_cost_details
 IN ROW EXCLUSIVE MODE NOWAIT
+
+-- lock_read_tables --
+-- Waiting for a migration of these tables, while others are locked, could make the migration fail.
+LOCK TABLE alembic_version, generative_models, token_prices IN ACCESS SHARE MODE NOWAIT
 
 -- schema_state --
 -- The schema's revision, and whether the built-in prices are there.
@@ -50,8 +55,9 @@ WHERE $1::timestamptz IS NULL OR m.updated_at >= $1 OR m.deleted_at >= $1
 SELECT clock_timestamp()
 
 -- ids_used --
--- The highest row id that any table has given out.
-SELECT coalesce(max(last_value), 0)
+-- The share of its row ids that a table has given out, of the table where it is largest. Most of
+-- Phoenix's ids are int4, those of costs int8; a sequence has the bound of its column.
+SELECT coalesce(max(last_value::float8 / max_value), 0)
 FROM pg_sequences
 WHERE schemaname = current_schema()
 
@@ -272,7 +278,7 @@ FROM unnest($1::int[], $2::int[], $3::int[], $4::int[]) AS sums
 WHERE s.id = sums.id
 
 -- measure_traces --
--- The ranges of traces anew, from their spans.
+-- The ranges of traces anew, from their spans; gives the sessions of those that changed.
 UPDATE traces AS t
 SET start_time = measured.start_time, end_time = measured.end_time
 FROM (
@@ -283,14 +289,23 @@ FROM (
 ) AS measured
 WHERE t.id = measured.trace_rowid
     AND (t.start_time, t.end_time) <> (measured.start_time, measured.end_time)
+RETURNING t.project_session_rowid
+
+-- lock_traces_of_sessions --
+-- All traces of sessions ($1), locked: whoever writes one of them is waited for, and then seen.
+SELECT
+FROM traces
+WHERE project_session_rowid = ANY($1::int[])
+ORDER BY trace_id
+FOR NO KEY UPDATE
 
 -- lock_sessions --
--- The sessions of traces, locked: what others have added to them by then is seen afterwards.
-SELECT s.id
-FROM project_sessions AS s
-WHERE s.id IN (SELECT t.project_session_rowid FROM traces AS t WHERE t.id = ANY($1::int[]))
-ORDER BY s.id
-FOR NO KEY UPDATE
+-- These sessions, locked so that whoever is about to add a trace is waited for as well.
+SELECT
+FROM project_sessions
+WHERE id = ANY($1::int[])
+ORDER BY id
+FOR UPDATE
 
 -- measure_sessions --
 -- The ranges of sessions ($1) anew, from all their traces.

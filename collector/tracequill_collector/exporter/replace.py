@@ -61,6 +61,9 @@ async def recount(connection: Connection, trace_rowids: Collection[int]) -> None
             [sums[span.id].prompt_tokens for span in wrong],
             [sums[span.id].completion_tokens for span in wrong],
         )
-    await connection.execute(QUERIES["measure_traces"], wanted)
-    sessions = await connection.fetch(QUERIES["lock_sessions"], wanted)
-    await connection.execute(QUERIES["measure_sessions"], [record["id"] for record in sessions])
+    measured = await connection.fetch(QUERIES["measure_traces"], wanted)
+    sessions = sorted({rowid for (rowid,) in measured if rowid is not None})
+    if sessions:
+        await connection.execute(QUERIES["lock_traces_of_sessions"], sessions)
+        await connection.execute(QUERIES["lock_sessions"], sessions)
+        await connection.execute(QUERIES["measure_sessions"], sessions)

@@ -157,7 +157,7 @@ class Sorted:
     """Those whose trace they may widen: the new ones and those seen before."""
     new: list[SpanRow] = field(default_factory=list)
     changed: dict[str, SpanRow] = field(default_factory=dict)
-    """The last of each that is stored already, by span id."""
+    """The last of each that was seen before, in the database or in the batch, by span id."""
     rejected: list[Rejected] = field(default_factory=list)
 
 
@@ -175,7 +175,7 @@ def sort_out(rows: Iterable[SpanRow], stored: Mapping[str, str]) -> Sorted:
         if owner is None:
             owners[span.span_id] = span.trace_id
             found.new.append(row)
-        elif span.span_id in stored and owner == span.trace_id:
+        elif owner == span.trace_id:
             found.changed[span.span_id] = row
         if owner in (None, span.trace_id):
             found.kept.append(row)

@@ -46,10 +46,13 @@ _BISECT_CLASSES = (
     "22",  # data: too large a number, a character that cannot be kept
     "54",  # limits: too long for an index, nested too deep
 )
+# Of the class of bad data, but no span's fault: the row ids of a table are used up.
+NO_IDS_LEFT = "2200H"
 
 # What one state is in the words of an operator; anything else is told by its code alone, because
 # Postgres' own messages quote the data.
 _MEANINGS = {
+    "2200H": "a table has used up its row ids",
     "22003": "a number is too large for its column",
     "22P02": "a value has the wrong form for its column",
     "22P05": "a character cannot be stored",
@@ -69,7 +72,7 @@ def remedy(error: BaseException) -> Remedy:
         return Remedy.RETRY
     if state in _REPEAT_STATES:
         return Remedy.REPEAT_THEN_BISECT
-    if state.startswith(_BISECT_CLASSES):
+    if state.startswith(_BISECT_CLASSES) and state != NO_IDS_LEFT:
         return Remedy.BISECT
     return Remedy.WAIT
 
@@ -84,6 +87,11 @@ def is_of_the_batch(error: BaseException) -> bool:
     """Say whether *error* leaves the connection as good as it was."""
     state = sqlstate(error)
     return state is not None and state.startswith(("22", "23", "40", "54", "55P03"))
+
+
+def is_too_long(error: BaseException) -> bool:
+    """Say whether a limit of Postgres is in the way, like that of an index."""
+    return (sqlstate(error) or "").startswith("54")
 
 
 def describe(error: BaseException) -> str:

@@ -52,6 +52,7 @@ async def transaction(connection: Connection, schema: str | None) -> AsyncIterat
 async def check_schema(connection: Connection) -> None:
     """Raise SchemaError unless the tables are known and the prices are there."""
     try:
+        await connection.execute(QUERIES["lock_read_tables"])
         state = await connection.fetchrow(QUERIES["schema_state"])
     except asyncpg.UndefinedTableError:
         raise SchemaError(_NO_TABLES) from None
@@ -95,19 +96,18 @@ async def write(
     await _widen_sessions(connection, plan, session_ids)
     span_rowids = await _spans(connection, found.new, plan, trace_rowids)
     written = found.new
-    if is_replacing and found.changed:
-        changed = list(found.changed.values())
+    changed = list(found.changed.values()) if is_replacing else []
+    if changed:
         span_rowids |= await rewrite_spans(connection, changed)
-        written = written + changed
+        written = [row for row in written if row.span.span_id not in found.changed] + changed
     await _costs(connection, written, trace_rowids, span_rowids)
-    if len(written) > len(found.new):
-        await recount(
-            connection, {trace_rowids[row.span.trace_id] for row in found.changed.values()}
-        )
+    if changed:
+        await recount(connection, {trace_rowids[row.span.trace_id] for row in changed})
+    replaced = len(written) - len(found.new)
     return Written(
         spans=len(found.new),
-        seen_before=len(found.kept) - len(written),
-        replaced=len(written) - len(found.new),
+        seen_before=len(found.kept) - len(found.new) - replaced,
+        replaced=replaced,
         project_ids={_project_id(plan.traces[row.span.trace_id], project_ids) for row in written},
         rejected=found.rejected,
     )

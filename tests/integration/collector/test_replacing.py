@@ -1,0 +1,347 @@
+"""Spans that are stored already are written anew, in place, and all that follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.integration.collector.exporting import RejectedSpans, record_of, spans_of
+from tests.integration.collector.generated import generated_requests
+from tests.integration.collector.oracle import assert_same_rows, stored_rows
+from tracequill_collector.exporter.postgres import ExporterCounts, PostgresExporter
+from tracequill_collector.pipeline import Record, Span
+
+pytestmark = pytest.mark.integration
+
+NewDatabase = Callable[[], str]
+
+_SECOND = 1_000_000_000
+_BEGIN = 1_770_000_000 * _SECOND
+
+
+@pytest.fixture
+async def database(phoenix_database: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection to look at what is stored."""
+    connection = await asyncpg.connect(phoenix_database)
+    yield connection
+    await connection.close()
+
+
+def span(number: int, *, trace: int = 1, parent: int = 0, tokens: int = 0, **given: object) -> Span:
+    """Give a span of ten seconds; with *tokens* it is a call of a model that has prices."""
+    fields: dict[str, object] = {
+        "trace_id": f"{trace:032x}",
+        "span_id": f"{number:016x}",
+        "parent_id": f"{parent:016x}" if parent else None,
+        "name": "before",
+        "span_kind": "LLM" if tokens else "CHAIN",
+        "start_time_unix_ns": _BEGIN + number * _SECOND,
+        "end_time_unix_ns": _BEGIN + (number + 10) * _SECOND,
+        "attributes": llm(tokens) if tokens else {},
+        "events": [],
+        "status_code": "OK",
+        "status_message": "",
+        "project_name": "app",
+    }
+    return Span(**(fields | given))  # type: ignore[arg-type]
+
+
+def llm(tokens: int) -> dict[str, object]:
+    """Give the attributes of a call with *tokens* on each side."""
+    return {
+        "openinference": {"span": {"kind": "LLM"}},
+        "llm": {"model_name": "gpt-4o", "token_count": {"prompt": tokens, "completion": tokens}},
+    }
+
+
+def session(name: str) -> dict[str, object]:
+    """Give the attributes of a span of session *name*."""
+    return {"session": {"id": name}}
+
+
+async def rows_of(
+    database: asyncpg.Connection[asyncpg.Record], query: str, *arguments: object
+) -> list[tuple[object, ...]]:
+    """Give what *query* finds."""
+    return [tuple(record) for record in await database.fetch(query, *arguments)]
+
+
+async def store(database: str, *batches: Sequence[Span]) -> ExporterCounts:
+    """Store *batches* as they come."""
+    return await _consume(database, batches, is_replacing=False)
+
+
+async def rewrite(database: str, *batches: Sequence[Span]) -> ExporterCounts:
+    """Store *batches*, writing anew what is stored already."""
+    return await _consume(database, batches, is_replacing=True)
+
+
+async def _consume(
+    database: str, batches: Sequence[Sequence[Span]], *, is_replacing: bool
+) -> ExporterCounts:
+    rejected = RejectedSpans()
+    exporter = PostgresExporter(database, schema=None, reject=rejected.take)
+    try:
+        for batch in batches:
+            await exporter.consume(batch, is_replacing=is_replacing)
+    finally:
+        await exporter.close()
+    assert rejected == []
+    return exporter.counts
+
+
+async def test_a_span_keeps_its_row_and_its_annotations(
+    phoenix_database: str, database: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await store(phoenix_database, [span(1)])
+    rowid = await database.fetchval("SELECT id FROM spans")
+    await database.execute(
+        "INSERT INTO span_annotations (span_rowid, name, metadata, annotator_kind, source, "
+        "identifier) VALUES ($1, 'good', '{}', 'HUMAN', 'APP', '')",
+        rowid,
+    )
+
+    counts = await rewrite(phoenix_database, [span(1, name="after", status_code="ERROR")])
+
+    assert (counts.stored_spans, counts.replaced_spans, counts.seen_before_spans) == (0, 1, 0)
+    found = await rows_of(database, "SELECT id, name, status_code FROM spans")
+    assert found == [(rowid, "after", "ERROR")]
+    assert await database.fetchval("SELECT span_rowid FROM span_annotations") == rowid
+
+
+async def test_every_part_of_a_span_is_written(
+    phoenix_database: str, new_database: NewDatabase, records: list[Record]
+) -> None:
+    fresh = new_database()
+    wanted = list({one.span_id: one for one in spans_of(records)}.values())
+    # What was stored before has nothing in common with them but ids, trace and times.
+    poor = [
+        replace(
+            span(1),
+            trace_id=one.trace_id,
+            span_id=one.span_id,
+            start_time_unix_ns=one.start_time_unix_ns,
+            end_time_unix_ns=one.end_time_unix_ns,
+            project_name=one.project_name,
+        )
+        for one in wanted
+    ]
+    await store(phoenix_database, poor)
+    await store(fresh, wanted)
+
+    counts = await rewrite(phoenix_database, wanted)
+
+    assert counts.replaced_spans == len(wanted)
+    assert_same_rows(await stored_rows(phoenix_database), await stored_rows(fresh))
+
+
+async def test_costs_are_replaced_and_taken_away(
+    phoenix_database: str, database: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await store(phoenix_database, [span(1, tokens=10), span(2, tokens=20), span(3)])
+
+    await rewrite(phoenix_database, [span(1, tokens=100), span(2), span(3, tokens=30)])
+
+    assert await rows_of(
+        database,
+        "SELECT s.span_id, c.total_tokens, count(*) FROM span_costs c "
+        "JOIN spans s ON s.id = c.span_rowid JOIN span_cost_details d ON d.span_cost_id = c.id "
+        "GROUP BY 1, 2 ORDER BY 1",
+    ) == [(f"{1:016x}", 200.0, 2), (f"{3:016x}", 60.0, 2)]
+    assert await database.fetchval("SELECT count(*) FROM span_cost_details") == 4
+
+
+async def test_a_changed_parent_takes_its_sums_along(
+    phoenix_database: str, database: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    tree = [span(1), span(2, parent=1), span(3, parent=1), span(4, parent=2, tokens=7)]
+    await store(phoenix_database, tree)
+
+    await rewrite(phoenix_database, [span(4, parent=3, tokens=9, status_code="ERROR")])
+
+    sums = await rows_of(
+        database,
+        "SELECT cumulative_llm_token_count_prompt, cumulative_error_count FROM spans "
+        "ORDER BY span_id",
+    )
+    assert sums == [(9, 1), (0, 0), (9, 1), (9, 1)]
+
+
+async def test_ranges_become_as_narrow_as_the_spans_are(
+    phoenix_database: str, database: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await store(
+        phoenix_database,
+        [span(1, attributes=session("s")), span(90), span(50, trace=2, attributes=session("s"))],
+    )
+
+    await rewrite(phoenix_database, [span(90, start_time_unix_ns=_BEGIN, end_time_unix_ns=_BEGIN)])
+
+    ranges = (
+        "SELECT extract(epoch FROM start_time)::bigint - $1, "
+        "extract(epoch FROM end_time)::bigint - $1 FROM "
+    )
+    begin = _BEGIN // _SECOND
+    traces = await rows_of(database, f"{ranges} traces ORDER BY trace_id", begin)
+    sessions = await rows_of(database, f"{ranges} project_sessions", begin)
+    assert (traces, sessions) == ([(0, 11), (50, 60)], [(0, 60)])
+
+
+async def test_the_project_and_the_session_of_a_trace_stay(
+    phoenix_database: str, database: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await store(phoenix_database, [span(1, attributes=session("first")), span(2, trace=2)])
+
+    await rewrite(
+        phoenix_database,
+        [
+            span(1, attributes=session("second"), project_name="other"),
+            span(2, trace=2, attributes=session("third")),
+        ],
+    )
+
+    assert await rows_of(
+        database,
+        "SELECT p.name, s.session_id FROM traces t JOIN projects p ON p.id = t.project_rowid "
+        "JOIN project_sessions s ON s.id = t.project_session_rowid ORDER BY t.trace_id",
+    ) == [("app", "first"), ("app", "third")]
+    assert await database.fetchval("SELECT count(*) FROM projects WHERE name = 'other'") == 0
+
+
+async def test_new_spans_and_stored_ones_in_one_batch(
+    phoenix_database: str, new_database: NewDatabase
+) -> None:
+    fresh = new_database()
+    await store(phoenix_database, [span(1), span(3, parent=2, tokens=5)])
+    after = [span(1, name="after"), span(2, parent=1, tokens=3), span(3, parent=2, tokens=50)]
+    elsewhere = [span(7, trace=2, tokens=1), span(8, trace=2, parent=7, tokens=2)]
+
+    counts = await rewrite(phoenix_database, after + elsewhere)
+
+    assert (counts.stored_spans, counts.replaced_spans) == (3, 2)
+    await store(fresh, after + elsewhere)
+    assert_same_rows(await stored_rows(phoenix_database), await stored_rows(fresh))
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_of_a_span_that_comes_twice_the_last_is_kept(
+    phoenix_database: str,
+    new_database: NewDatabase,
+    database: asyncpg.Connection[asyncpg.Record],
+    is_stored: bool,
+) -> None:
+    fresh = new_database()
+    last = [span(1), span(2, parent=1, tokens=4, name="last")]
+    if is_stored:
+        await store(phoenix_database, [span(2, tokens=1)])
+    before_last = span(
+        2, parent=1, tokens=9, end_time_unix_ns=_BEGIN + 99 * _SECOND, attributes=llm(9)
+    )
+
+    counts = await rewrite(phoenix_database, [before_last, *last])
+
+    assert counts.stored_spans + counts.replaced_spans == 2
+    await store(fresh, last)
+    assert_same_rows(await stored_rows(phoenix_database), await stored_rows(fresh))
+    assert await database.fetchval("SELECT count(*) FROM span_costs") == 1
+
+
+async def test_a_bad_span_among_those_that_are_written_anew_is_rejected_alone(
+    phoenix_database: str, database: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await store(phoenix_database, [span(number) for number in range(1, 9)])
+    batch = [span(number, name="after") for number in range(1, 9)]
+    batch[4] = span(5, tokens=2**40)
+    rejected = RejectedSpans()
+    exporter = PostgresExporter(phoenix_database, schema=None, reject=rejected.take)
+
+    await exporter.consume(batch, is_replacing=True)
+    await exporter.close()
+
+    assert rejected.span_ids == [f"{5:016x}"]
+    assert await database.fetchval("SELECT count(*) FROM spans WHERE name = 'after'") == 7
+
+
+_NUMBERS = st.integers(1, 9)
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> list[Span]:
+    """Give spans of a few traces, each parent with a smaller number than its children."""
+    found = []
+    for number in draw(st.sets(_NUMBERS, min_size=1)):
+        start = _BEGIN + draw(st.integers(0, 50)) * _SECOND
+        found.append(
+            span(
+                number,
+                trace=1 + number % 3,
+                parent=draw(st.integers(0, number - 1)),
+                tokens=draw(st.sampled_from([0, 0, 3, 50])),
+                status_code=draw(st.sampled_from(["OK", "ERROR"])),
+                start_time_unix_ns=start,
+                end_time_unix_ns=start + draw(st.integers(0, 50)) * _SECOND,
+            )
+        )
+    # The session of a trace is decided by its first span, which is why each names it.
+    return [
+        replace(one, attributes={**one.attributes, **session(one.trace_id[-1])}) for one in found
+    ]
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(before=trees(), after=trees(), cut=st.integers(0, 9))
+async def test_afterwards_it_is_as_if_the_new_spans_alone_had_come(
+    phoenix_database: str,
+    second_database: str,
+    before: list[Span],
+    after: list[Span],
+    cut: int,
+) -> None:
+    """And writing the same once more changes nothing."""
+    await _empty(phoenix_database, second_database)
+    kept = [one for one in before if one.span_id not in {new.span_id for new in after}]
+    await store(phoenix_database, before)
+    await store(second_database, kept, after)
+
+    await rewrite(phoenix_database, after[:cut], after[cut:])
+
+    wanted = await stored_rows(second_database)
+    assert_same_rows(await stored_rows(phoenix_database), wanted)
+    await rewrite(phoenix_database, after)
+    assert_same_rows(await stored_rows(phoenix_database), wanted)
+
+
+@pytest.fixture
+def second_database(new_database: NewDatabase) -> str:
+    """One more database, to compare with."""
+    return new_database()
+
+
+async def _empty(*databases: str) -> None:
+    for url in databases:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute("DELETE FROM projects WHERE name <> 'default'")
+        finally:
+            await connection.close()
+
+
+async def test_generated_traces_written_anew_are_the_same_rows(phoenix_database: str) -> None:
+    spans = spans_of(
+        [record_of(payload) for payload in generated_requests(5, traces=30, requests=5)]
+    )
+    first = list({one.span_id: one for one in reversed(spans)}.values())
+    await store(phoenix_database, first)
+    before = await stored_rows(phoenix_database)
+
+    counts = await rewrite(phoenix_database, first[:20], first[10:])
+
+    assert counts.stored_spans == 0
+    assert_same_rows(await stored_rows(phoenix_database), before)
