@@ -14,21 +14,38 @@ on with the backlog up to there. Constraints:
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracequill_collector.errors import RetryableError, StartError
 from tracequill_collector.pipeline import QueuedRecord
 from tracequill_collector.queue import checkpoint as checkpoints
+from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.reader import QueueReader
-from tracequill_collector.service.work import Batch, Outcome, age_seconds
+from tracequill_collector.service.work import Batch, Outcome, seconds_since
 
 # About five seconds of storing: what is less is through before anybody misses it.
 SPLIT_BYTES = 64 * 1024 * 1024
 _LOOK_SECONDS = 1.0
+_RETRY_SECONDS = 30.0
 _BACKLOG_TURN = 4
 
 _LIVE = "-live"
+
+_log = logging.getLogger(__name__)
+
+
+def live_name(name: str) -> str:
+    """Give the consumer that the live lane of the consumer *name* is, while there is one."""
+    return name + _LIVE
+
+
+def done_by(folder: Path, name: str) -> int:
+    """Give the sequence from which on no lane of the consumer *name* has done anything."""
+    found = [checkpoints.load(folder, consumer) for consumer in (name, live_name(name))]
+    return max((checkpoint.next_sequence for checkpoint in found if checkpoint), default=0)
 
 
 @dataclass(slots=True)
@@ -37,9 +54,12 @@ class _Lane:
 
     reader: QueueReader
     lanes: Lanes
+    done_unix_ns: int = 0
+    """When the last record that is done was received; 0 before there is one."""
 
     async def done(self, batch: Batch, outcome: Outcome) -> None:
         await self.reader.commit(batch.records[-1].sequence + 1)
+        self.done_unix_ns = batch.records[-1].record.received_unix_ns
         self.lanes.finished(batch)
 
 
@@ -68,12 +88,21 @@ class Lanes:
         """Open the queue in *folder* where the consumer left off; raises as QueueReader does."""
         main = await QueueReader.open(folder, consumer=name, keep_seconds=keep_seconds)
         lanes = cls(folder, name, keep_seconds, split_bytes, main)
-        if checkpoints.load(folder, name + _LIVE) is not None:
-            try:
+        try:
+            if checkpoints.load(folder, live_name(name)) is not None:
                 await lanes._open_live()
-            except BaseException:
-                await main.close()
-                raise
+            else:
+                # One that is damaged would hold all room: what it had done comes again instead.
+                checkpoints.remove(Disk(), folder, live_name(name))
+        except OSError as error:
+            await main.close()
+            raise StartError(
+                f"the queue at {folder} cannot be read: {error.strerror}. "
+                "Correct the folder, or set another data_dir."
+            ) from error
+        except BaseException:
+            await main.close()
+            raise
         return lanes
 
     @property
@@ -93,12 +122,23 @@ class Lanes:
 
     @property
     def age_seconds(self) -> float:
-        """How long ago the oldest record that was read, but is not done, was received."""
-        return age_seconds(batch.records[0] for batch in self._given)
+        """How long ago the oldest record that was read, but is not done, was received.
+
+        With a backlog, which is read by turns, at least the age of what was last done of it.
+        """
+        moments = [batch.records[0].record.received_unix_ns for batch in self._given]
+        if self._live is not None and self._main.done_unix_ns:
+            moments.append(self._main.done_unix_ns)
+        return max(map(seconds_since, moments), default=0.0)
 
     async def read(self, *, max_records: int, max_bytes: int, wait_seconds: float) -> Batch | None:
         """Give the next batch, None when none came in time."""
-        await self._join_or_split()
+        try:
+            await self._join_or_split()
+        except OSError as error:  # what was begun is done again from the start at the next turn
+            raise RetryableError(
+                f"the consumers of {self._folder} cannot be written: {error.strerror}."
+            ) from error
         self._turn += 1
         lanes = [self._main] if self._live is None else [self._live, self._main]
         if self._turn % _BACKLOG_TURN == 0:
@@ -148,17 +188,34 @@ class Lanes:
                 await self._idle.wait()
                 await main.continue_from(self._live.reader)
                 self._live = None
+                _log.info("the backlog is through", extra={"consumer": self._name})
             return
         if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = time.monotonic()
             if main.backlog_bytes >= self._split_bytes:
-                await self._open_live()
+                await self._split()
+
+    async def _split(self) -> None:
+        try:
+            await self._open_live()
+        except StartError as error:
+            # A full disk, perhaps: working off the backlog is what makes room.
+            _log.warning(
+                "new records wait behind the backlog",
+                extra={"consumer": self._name, "error": str(error)},
+            )
+            self._looked_at += _RETRY_SECONDS
+        else:
+            _log.info(
+                "new records no longer wait behind the backlog, which goes on beside them",
+                extra={"consumer": self._name, "backlog_bytes": self.backlog_bytes},
+            )
 
     async def _open_live(self) -> None:
         self._live = _Lane(
             await QueueReader.open(
                 self._folder,
-                consumer=self._name + _LIVE,
+                consumer=live_name(self._name),
                 keep_seconds=self._keep_seconds,
                 start_at="end",
             ),

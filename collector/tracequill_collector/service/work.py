@@ -92,8 +92,13 @@ def interpret(batch: Batch, max_bytes: int, policy: Policy | None = None) -> Wor
 def age_seconds(records: Iterable[QueuedRecord]) -> float:
     """Give how long ago the oldest of *records* was received; 0 without any."""
     received = min((queued.record.received_unix_ns for queued in records), default=None)
+    return 0.0 if received is None else seconds_since(received)
+
+
+def seconds_since(unix_ns: int) -> float:
+    """Give how long ago *unix_ns* was."""
     # Wall time: a clock that was set back makes no negative ages.
-    return 0.0 if received is None else max(0.0, (time.time_ns() - received) / 1e9)
+    return max(0.0, (time.time_ns() - unix_ns) / 1e9)
 
 
 def _keep_only(project_name: str, contents: Sequence[Decoded | PermanentError]) -> None:
