@@ -1,21 +1,14 @@
 """One record as bytes in a segment. A Record comes in and a frame goes out, and the other way.
 
-All integers little-endian::
+Constraints:
 
-    magic 4 · version u8 · kind u8
-    lengths: content type u16 · content encoding u16 · project u16 · payload u32
-    segment id u64 · sequence u64 · receive time i64 (ns, wall time, data only)
-    body CRC32C u32 · header CRC32C u32
-    content type · content encoding · project · payload
+1. What is sound and what is not is decided by checksums alone: the header's covers all before
+   itself, the lengths among it, so that a header that passes can be trusted to say where its frame
+   ends; the body's covers all after the header.
+2. The body's checksum is computed before the place is known: one sequence can be given to it later.
+3. A sound frame that only a newer Tracequill can read is not damage, and is told apart.
 
-The body's CRC covers all after the header; the header's CRC covers all before itself, the body's
-CRC and the lengths among it. So a header that passes can be trusted to say where the frame ends,
-and one sequence can be given to a body whose CRC was computed before.
-
-The segment id is random and the same in every frame of a segment: a payload that imitates a frame
-cannot know it, so that looking for the next frame after damage never finds an invented one.
-
-This module knows no files.
+The layout stands in ``segment.py``, byte by byte. This module knows no files.
 """
 
 from __future__ import annotations
@@ -37,6 +30,10 @@ HEADER_BYTES = _FIELDS.size + _CRC.size
 
 _MAX_TEXT_BYTES = 0xFFFF
 _MAX_PAYLOAD_BYTES = 0xFFFF_FFFF
+
+
+class UnknownFrameError(Exception):
+    """The frame is sound, but of a kind or a version that this Tracequill does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +135,23 @@ def decode_header(data: bytes, offset: int = 0) -> Header | None:
     return Header(*_FIELDS.unpack(fields)[1:])
 
 
-def decode_body(header: Header, body: bytes) -> Record | str:
-    """Decode a frame's body, or say in one sentence what is wrong with it."""
+def decode_body(header: Header, body: bytes) -> Record | None:
+    """Decode a frame's body; None when its checksum is wrong.
+
+    Raises an UnknownFrameError for a sound one that this Tracequill cannot read.
+    """
     if google_crc32c.value(body) != header.body_crc:
-        return "the body's checksum is wrong."
+        return None
     if header.version != VERSION:
-        return f"the frame has version {header.version}; this Tracequill reads {VERSION}."
+        raise UnknownFrameError(
+            f"a record of format version {header.version}; this Tracequill reads {VERSION}"
+        )
     try:
         kind = RecordKind(header.kind)
     except ValueError:
-        return f"the record is of kind {header.kind}, which this Tracequill does not know."
+        raise UnknownFrameError(
+            f"a record of kind {header.kind}, which this Tracequill does not know"
+        ) from None
     first = header.content_type_length
     second = first + header.content_encoding_length
     third = second + header.project_length

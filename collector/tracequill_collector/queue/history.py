@@ -1,14 +1,20 @@
 """What a queue still holds of the past, read once more: a time enters, records leave, in order.
 
-Takes no lock and keeps no checkpoint, so that it disturbs neither the writer nor a reader. What is
-removed under it is skipped; what is damaged is stepped over, as its first reader did.
+Constraints:
+
+1. No lock is taken and no checkpoint kept: neither the writer nor a reader is disturbed. What is
+   removed under it is skipped; what is damaged is stepped over, as its first reader did.
+2. The time of a record is what the clock said when it was received. A clock that was set in
+   between hides no record of another time: a segment is left out only when it began too early
+   and the next one began too early as well.
+3. A record that was counted as read was given, also when the disk fails in the middle.
 """
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
+from tracequill_collector.errors import RetryableError, StartError
 from tracequill_collector.pipeline import QueuedRecord
 from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.segment import (
@@ -19,9 +25,12 @@ from tracequill_collector.queue.segment import (
     Tail,
     list_segments,
 )
+from tracequill_collector.queue.shielded import in_thread
 
-# The clocks of records and segments may have been set back in between by as much.
+# What is received is written soon after; a clock may be set back by little in between.
 _CLOCK_SLACK_NS = 3_600 * 10**9
+# How much is looked at in one go: a cancelled caller waits for no more.
+_TURN_BYTES = 16 * 1024 * 1024
 
 
 class HistoryReader:
@@ -63,8 +72,20 @@ class HistoryReader:
         return self._next
 
     async def read(self, *, max_records: int, max_bytes: int) -> list[QueuedRecord]:
-        """Give the next records, at least one of any size; none at the end."""
-        return await asyncio.to_thread(self._read, max_records, max_bytes)
+        """Give the next records, at least one of any size; none at the end.
+
+        Raises a RetryableError when the disk fails, and a StartError for a segment or a record
+        that this Tracequill cannot read; reading goes on before it.
+        """
+        while True:
+            records = await in_thread(self._read, max_records, max_bytes)
+            if records or self.is_at_end:
+                return records
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether there is nothing more to read."""
+        return self._left == [] and self._segment is None
 
     def close(self) -> None:
         """Close the open file."""
@@ -73,13 +94,28 @@ class HistoryReader:
             self._segment = None
 
     def _read(self, max_records: int, max_bytes: int) -> list[QueuedRecord]:
+        """Read on for a turn; an empty answer is the end only if ``is_at_end`` says so."""
         records: list[QueuedRecord] = []
-        size = 0
-        while len(records) < max_records and size < max_bytes:
+        try:
+            self._read_into(records, max_records, max_bytes)
+        except StartError:
+            if not records:
+                raise
+        except OSError as error:
+            if not records:
+                raise RetryableError(
+                    f"the queue at {self._folder} cannot be read: {error.strerror or error}."
+                ) from error
+        return records
+
+    def _read_into(self, records: list[QueuedRecord], max_records: int, max_bytes: int) -> None:
+        size = looked_at = 0
+        while len(records) < max_records and size < max_bytes and looked_at < _TURN_BYTES:
             segment = self._open()
             if segment is None:
-                break
+                return
             what = segment.read(self._offset)
+            looked_at += what.end - what.offset
             if isinstance(what, Damage):
                 self._offset = what.end
             elif isinstance(what, Tail):
@@ -93,7 +129,6 @@ class HistoryReader:
                     records.append(QueuedRecord(what.sequence, what.record))
                 self._next = max(self._next, what.sequence + 1)
                 self._offset = what.end
-        return records
 
     def _is_wanted(self, frame: Frame) -> bool:
         return frame.sequence >= self._next and frame.record.received_unix_ns >= self._since_unix_ns
@@ -103,11 +138,16 @@ class HistoryReader:
             self._left = self._segments_to_read()
         while self._segment is None and self._left:
             try:
-                self._segment = SegmentReader(self._disk, self._folder, self._left[0])
+                segment = SegmentReader(self._disk, self._folder, self._left[0])
             except FileNotFoundError:  # removed meanwhile: its time was over
                 self._left.pop(0)
                 continue
-            self._segment.check_version()
+            try:
+                segment.check_version()
+            except BaseException:
+                segment.close()
+                raise
+            self._segment = segment
             self._offset = SEGMENT_HEADER_BYTES
         return self._segment
 
@@ -118,19 +158,24 @@ class HistoryReader:
             self._left.pop(0)
 
     def _segments_to_read(self) -> list[int]:
-        """Give those that may hold records of the time that is asked for."""
+        """Give those that may hold records that are asked for."""
         sizes = list_segments(self._disk, self._folder)
         firsts = list(sizes)
-        begin = 0
-        for place, first in enumerate(firsts[1:], start=1):
-            created = self._created_unix_ns(first)
-            if first <= self._next or (
-                created is not None and created < self._since_unix_ns - _CLOCK_SLACK_NS
-            ):
-                begin = place
-        wanted = [first for first in firsts[begin:] if first < self._below]
+        early = {first for first in firsts if self._began_too_early(first)}
+        wanted: list[int] = []
+        for place, first in enumerate(firsts):
+            # What the last segment holds came after it began, however long ago that is.
+            following = firsts[place + 1] if place + 1 < len(firsts) else None
+            is_early = first in early and following in early
+            is_given = following is not None and following <= self._next
+            if first < self._below and not is_early and not is_given:
+                wanted.append(first)
         self._bytes_in_all = sum(sizes[first] for first in wanted)
         return wanted
+
+    def _began_too_early(self, first: int) -> bool:
+        created = self._created_unix_ns(first)
+        return created is not None and created < self._since_unix_ns - _CLOCK_SLACK_NS
 
     def _created_unix_ns(self, first: int) -> int | None:
         try:
@@ -148,7 +193,9 @@ def oldest_unix_ns(folder: Path, disk: Disk | None = None) -> int | None:
     """Give the receive time of the oldest record that *folder* still holds, None without any."""
     history = HistoryReader(folder, since_unix_ns=0, below_sequence=2**63, disk=disk)
     try:
-        records = history._read(1, 1)
+        while not history.is_at_end:
+            if records := history._read(1, 1):
+                return records[0].record.received_unix_ns
     finally:
         history.close()
-    return records[0].record.received_unix_ns if records else None
+    return None

@@ -271,6 +271,9 @@ class QueueReader:
             while len(found.records) < max_records and found.size < max_bytes:
                 if not self._collect_next(found, max_bytes, below):
                     break
+        except StartError:  # what stands before it is given first
+            if not found.records:
+                raise
         except OSError as error:
             if not found.records:
                 raise RetryableError(
@@ -355,7 +358,11 @@ class QueueReader:
             except FileNotFoundError:  # removed by the writer, which needs the room
                 wanted = None
                 continue
-            segment.check_version()
+            try:
+                segment.check_version()
+            except BaseException:
+                segment.close()
+                raise
             self._segment = segment
             return segment
 

@@ -8,14 +8,50 @@ Constraints:
 3. A sync that failed is final: the kernel may have marked the lost pages clean, so that a second
    one would succeed and lie. What was not synced before counts as not kept.
 4. A reader may look at any moment, also while a frame is being written.
+5. A segment of a version, or a frame of a version or kind, that is not known here is refused and
+   left untouched; a version that was ever written stays readable.
 
-File: a header of 40 bytes, then frames (``frame.py``). All integers little-endian::
+The format, version 1. All integers are little-endian, every CRC is CRC32C. The file's name is the
+first sequence in 20 digits and ``.segment``. The file begins with 40 bytes:
 
-    magic 8 · format version u32 · segment id u64 · first sequence u64 · created i64 (ns)
-    CRC32C u32 of what stands before it
+======  ====  ==========================================================================
+offset  size  what
+======  ====  ==========================================================================
+0       8     magic, ``TQSEGMT`` and a line feed
+8       4     format version
+12      8     segment id, random
+20      8     first sequence, as in the name
+28      8     when it was created, Unix ns, signed, data only
+36      4     CRC of bytes 0 to 35
+======  ====  ==========================================================================
 
-The name is the first sequence, 20 digits, ``.segment``. The header's layout holds for every
-format version, so that an unknown one is known for what it is and is left untouched.
+This layout holds for every format version, so that an unknown one is known for what it is. Frames
+follow, one after the other, each with 48 bytes before its body:
+
+======  ====  ==========================================================================
+offset  size  what
+======  ====  ==========================================================================
+0       4     magic, ``54 71 F5 A7``
+4       1     frame version, 1
+5       1     kind of the record (``pipeline.RecordKind``)
+6       2     length of the content type
+8       2     length of the content encoding
+10      2     length of the project name
+12      4     length of the payload
+16      8     segment id, the one above
+24      8     sequence
+32      8     when it was received, Unix ns, signed, data only
+40      4     CRC of the body
+44      4     CRC of bytes 0 to 43
+48      n     the body: content type, content encoding, project name (UTF-8), payload
+======  ====  ==========================================================================
+
+The segment id is the same in every frame of a segment: a payload that imitates a frame cannot know
+it, so that looking for the next frame after damage never finds an invented one. Sequences rise
+within a segment; what failed to be written leaves no gap, what was damaged does.
+
+Operations: ``SegmentWriter`` creates, writes and syncs a file; ``SegmentReader`` says what stands
+at an offset: a ``Frame``, a ``Damage`` with a sound frame behind it, or the ``Tail``.
 """
 
 from __future__ import annotations
@@ -24,7 +60,7 @@ import errno
 import os
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,12 +74,15 @@ from tracequill_collector.queue.frame import (
     MAGIC,
     Draft,
     Header,
+    UnknownFrameError,
     decode_body,
     decode_header,
 )
 
 SUFFIX = ".segment"
 FORMAT_VERSION = 1
+"""What is written."""
+READABLE_VERSIONS = frozenset({1})
 
 _SEGMENT_MAGIC = b"TQSEGMT\n"
 _FIELDS = struct.Struct("<8sIQQq")
@@ -264,15 +303,20 @@ class SegmentReader:
     def check_version(self) -> None:
         """Raise a StartError for a segment of a format that this program does not read."""
         header = self.read_header()
-        if header is not None and header.version != FORMAT_VERSION:
+        if header is not None and header.version not in READABLE_VERSIONS:
+            age = "a newer" if header.version > FORMAT_VERSION else "an older"
             raise StartError(
-                f"{self.path} has format version {header.version}; this Tracequill reads "
-                f"version {FORMAT_VERSION}. It was left untouched. Start the Tracequill that "
-                "wrote it, and let its queue run empty before you change to this one."
+                f"{self.path} has format version {header.version} of {age} Tracequill; this one "
+                f"reads {', '.join(map(str, sorted(READABLE_VERSIONS)))}. It was left untouched. "
+                "Start the Tracequill that wrote it, and let its queue run empty before you "
+                "change to this one."
             )
 
     def read(self, offset: int) -> Frame | Damage | Tail:
-        """Say what stands at *offset*, ``SEGMENT_HEADER_BYTES`` or where the last answer ended."""
+        """Say what stands at *offset*, ``SEGMENT_HEADER_BYTES`` or where the last answer ended.
+
+        Raises a StartError for a record that only a newer Tracequill can read.
+        """
         size = self.size()
         if size - offset < HEADER_BYTES:
             self._ahead = b""
@@ -284,13 +328,20 @@ class SegmentReader:
         if end > size:
             self._ahead = b""
             return Tail(offset, size, True, "the frame is cut off in its body.", header.sequence)
-        body = decode_body(header, self._bytes(offset + HEADER_BYTES, header.body_length))
-        if isinstance(body, Record):
-            return Frame(offset, end, header.sequence, body)
+        try:
+            record = decode_body(header, self._bytes(offset + HEADER_BYTES, header.body_length))
+        except UnknownFrameError as error:
+            raise StartError(
+                f"{self.path} holds {error}. It was left untouched. Start the Tracequill that "
+                "wrote it."
+            ) from error
+        if record is not None:
+            return Frame(offset, end, header.sequence, record)
         self._ahead = b""
+        reason = "the body's checksum is wrong."
         if end == size:
-            return Tail(offset, end, False, body, header.sequence)
-        return Damage(offset, end, body, header.sequence)
+            return Tail(offset, end, False, reason, header.sequence)
+        return Damage(offset, end, reason, header.sequence)
 
     def skip(self, offset: int, next_sequence: int) -> int:
         """Give the offset of the first frame that is not surely before *next_sequence*.
@@ -328,21 +379,13 @@ class SegmentReader:
     def _resync(self, offset: int, size: int, reason: str) -> Damage | Tail:
         """Look for the next sound frame after *offset*."""
         self._ahead = b""
-        only_zeros = True
-        start = offset
-        while start < size:
-            chunk = self.bytes_at(start, min(_READ_BYTES, size - start))
-            only_zeros = only_zeros and not chunk.strip(b"\0")
-            found = chunk.find(MAGIC, 1 if start == offset else 0)
-            while found >= 0:
-                if self._is_sound(start + found, size):
-                    return Damage(offset, start + found, reason)
-                found = chunk.find(MAGIC, found + 1)
-            # The magic may lie across two chunks.
-            start += max(len(chunk) - len(MAGIC) + 1, 1)
-        if only_zeros:
-            return Tail(offset, size, True, "the segment ends in zeros.")
-        return Tail(offset, size, False, reason)
+        for found in self._magics(offset + 1, size):
+            if self._is_sound(found, size):
+                return Damage(offset, found, reason)
+        for start in range(offset, size, _READ_BYTES):
+            if self.bytes_at(start, min(_READ_BYTES, size - start)).strip(b"\0"):
+                return Tail(offset, size, False, reason)
+        return Tail(offset, size, True, "the segment ends in zeros.")
 
     def _is_sound(self, offset: int, size: int) -> bool:
         data = self.bytes_at(offset, HEADER_BYTES)
@@ -352,22 +395,53 @@ class SegmentReader:
         if offset + header.frame_length > size:
             return False
         body = self.bytes_at(offset + HEADER_BYTES, header.body_length)
-        return not isinstance(decode_body(header, body), str)
+        try:
+            return decode_body(header, body) is not None
+        except UnknownFrameError:
+            return True
 
     def _header_at(self, offset: int) -> Header | None:
         header = decode_header(self._bytes(offset, HEADER_BYTES))
         return header if header is not None and header.segment_id == self._id() else None
 
     def _id(self) -> int | None:
-        """The segment id: from the header, or from the first frame where the header is damaged."""
+        """The segment id: from the header, or from the frames where the header is damaged."""
         if self._segment_id is None:
             header = self.read_header()
-            if header is not None:
-                self._segment_id = header.segment_id
-            else:
-                first = decode_header(self.bytes_at(SEGMENT_HEADER_BYTES, HEADER_BYTES))
-                self._segment_id = first.segment_id if first is not None else None
+            self._segment_id = self._id_of_frames() if header is None else header.segment_id
         return self._segment_id
+
+    def _id_of_frames(self) -> int | None:
+        """Give the id of the frames that go on to the end, or furthest.
+
+        Frames in a payload, that imitate some, end before the payload does.
+        """
+        size = self.size()
+        tried: dict[int, int] = {}
+        for offset in self._magics(SEGMENT_HEADER_BYTES, size):
+            header = decode_header(self.bytes_at(offset, HEADER_BYTES))
+            if header is None or header.segment_id in tried:
+                continue
+            end = offset
+            while (following := decode_header(self.bytes_at(end, HEADER_BYTES))) is not None:
+                if following.segment_id != header.segment_id:
+                    break
+                end += following.frame_length
+            if end >= size - HEADER_BYTES:
+                return header.segment_id
+            tried[header.segment_id] = end - offset
+        return max(tried, key=tried.__getitem__, default=None)
+
+    def _magics(self, start: int, size: int) -> Iterator[int]:
+        """Give every offset from *start* at which a frame's magic stands."""
+        while start < size:
+            chunk = self.bytes_at(start, min(_READ_BYTES, size - start))
+            found = chunk.find(MAGIC)
+            while found >= 0:
+                yield start + found
+                found = chunk.find(MAGIC, found + 1)
+            # The magic may lie across two chunks.
+            start += max(len(chunk) - len(MAGIC) + 1, 1)
 
     def _bytes(self, offset: int, length: int) -> bytes:
         """Read through the bytes read ahead. What is wrong drops them: it may have been stale."""

@@ -180,7 +180,7 @@ class QueueWriter:
         now = time.monotonic()
         if self._measured is None or now - self._measured[0] >= _MEASURE_SECONDS:
             segments = list_segments(self._disk, self._folder)
-            consumers = checkpoints.load_all(self._disk, self._folder) or {
+            consumers = checkpoints.load_all(self._disk, self._folder, refuse_unknown=False) or {
                 "": checkpoints.Checkpoint()
             }
             backlog = max(checkpoints.backlog_bytes(segments, item) for item in consumers.values())
@@ -463,7 +463,9 @@ class QueueWriter:
             segments = list_segments(self._disk, self._folder)
             self._disk_bytes = sum(segments.values())
             self._ends = {first: end for first, end in self._ends.items() if first in segments}
-            consumers = checkpoints.load_all(self._disk, self._folder).values()
+            consumers = checkpoints.load_all(
+                self._disk, self._folder, refuse_unknown=False
+            ).values()
             passed = checkpoints.passed_by_all(consumers)
             if self._current is not None and self._next_sequence <= passed:
                 self._seal()

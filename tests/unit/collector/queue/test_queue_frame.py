@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.collector.queue.records import record
@@ -9,6 +11,7 @@ from tracequill_collector.queue.frame import (
     HEADER_BYTES,
     MAGIC,
     Header,
+    UnknownFrameError,
     decode_body,
     decode_header,
     encode,
@@ -59,7 +62,7 @@ def test_every_flipped_bit_is_noticed() -> None:
 
         header = decode_header(bytes(damaged))
 
-        assert header is None or isinstance(decode_body(header, bytes(damaged[HEADER_BYTES:])), str)
+        assert header is None or decode_body(header, bytes(damaged[HEADER_BYTES:])) is None
 
 
 def test_a_header_that_is_cut_off_is_none() -> None:
@@ -79,13 +82,20 @@ def test_a_frame_begins_with_the_magic() -> None:
     assert _frame(record()).startswith(MAGIC)
 
 
-def test_a_kind_that_is_not_known_is_said() -> None:
+def test_a_kind_that_is_not_known_is_told_apart_from_damage() -> None:
     draft = encode(Record(99, 0, b"later"))  # type: ignore[arg-type]
     header = _header(draft.head(1, 1))
 
-    assert decode_body(header, b"later") == (
-        "the record is of kind 99, which this Tracequill does not know."
-    )
+    with pytest.raises(UnknownFrameError, match="a record of kind 99, which this Tracequill does"):
+        decode_body(header, b"later")
+    assert decode_body(header, b"Later") is None
+
+
+def test_a_version_that_is_not_known_is_told_apart_from_damage() -> None:
+    header = replace(_header(_frame(record())), version=2)
+
+    with pytest.raises(UnknownFrameError, match="format version 2; this Tracequill reads 1"):
+        decode_body(header, _frame(record())[HEADER_BYTES:])
 
 
 def test_a_text_that_is_too_long_is_refused_for_good() -> None:
