@@ -1,0 +1,175 @@
+"""Processes that are started again whenever they end, as a supervisor does, and can be hurt."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from tracequill_collector.errors import StartError
+from tracequill_collector.stack.postgres import EmbeddedPostgres
+
+_STOP_SECONDS = 30.0
+
+
+class Service:
+    """``python -m MODULE``, kept running while it is wanted."""
+
+    def __init__(
+        self,
+        module: str,
+        folder: Path,
+        environment: dict[str, str],
+        before: Sequence[str] = (),
+    ) -> None:
+        self.log = folder / f"{module.rpartition('.')[2]}.log"
+        self.environment = environment
+        self.pid = 0
+        self.starts = 0
+        self.exit_codes: list[int] = []
+        self._command = [*before, sys.executable, "-m", module]
+        self._folder = folder
+        self._wanted = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._ended.set()
+
+    async def keep_running(self) -> None:
+        """Start it whenever it is wanted and does not run; cancelled, kill it."""
+        while True:
+            await self._wanted.wait()
+            with self.log.open("ab") as log:
+                process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    env=self.environment,
+                    cwd=self._folder,
+                    stdout=log,
+                    stderr=log,
+                )
+            self._ended.clear()
+            self.pid = process.pid
+            self.starts += 1
+            try:
+                self.exit_codes.append(await process.wait())
+            except asyncio.CancelledError:
+                process.kill()
+                await process.wait()
+                raise
+            finally:
+                self.pid = 0
+                self._ended.set()
+
+    def start(self) -> None:
+        """Want it from now on."""
+        self._wanted.set()
+
+    async def stop(self, number: int = signal.SIGTERM) -> None:
+        """Want it no more, and wait until it has ended."""
+        self._wanted.clear()
+        self.send(number)
+        async with asyncio.timeout(_STOP_SECONDS):
+            await self._ended.wait()
+
+    def send(self, number: int) -> None:
+        """Send a signal to the process, where it runs."""
+        if self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+class Postgres:
+    """An embedded Postgres on a copy of a cluster, kept running while it is wanted."""
+
+    def __init__(self, folder: Path, cluster: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        if not (folder / "postgres").exists():
+            copy_cluster(cluster, folder)
+        self.server = EmbeddedPostgres(folder)
+        self.starts = 0
+        self._wanted = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._stopped.set()
+
+    @property
+    def url(self) -> str:
+        """By the Unix socket."""
+        return self.server.url
+
+    async def keep_running(self) -> None:
+        """Start it whenever it is wanted and does not run; cancelled, stop it."""
+        try:
+            while True:
+                await self._wanted.wait()
+                self._stopped.clear()
+                try:
+                    await self.server.start(lambda line: None)
+                    self.starts += 1
+                    await self.server.wait()
+                except (StartError, asyncpg.PostgresError, OSError):
+                    await asyncio.sleep(0.2)  # hurt while it started, or its disk is full
+                finally:
+                    self._stopped.set()
+        finally:
+            await self.server.stop()
+
+    def start(self) -> None:
+        """Want it from now on."""
+        self._wanted.set()
+
+    async def stop(self, number: int = signal.SIGINT) -> None:
+        """Want it no more, and wait until it has ended; SIGQUIT is the immediate shutdown."""
+        self._wanted.clear()
+        self.send(number)
+        async with asyncio.timeout(_STOP_SECONDS):
+            await self._stopped.wait()
+
+    def send(self, number: int) -> None:
+        """Send a signal to the postmaster, where it runs."""
+        if self.server.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.server.pid, number)
+
+    async def connect(self) -> asyncpg.Connection[Any]:
+        """A connection of the test's own, beside every fault; waits for a server that starts."""
+        async with asyncio.timeout(120):
+            while True:
+                try:
+                    return await asyncpg.connect(self.url, timeout=30)
+                except (OSError, asyncpg.PostgresError, TimeoutError):
+                    await asyncio.sleep(0.1)
+
+    async def execute(self, statement: str) -> str:
+        """Execute *statement* on a connection of its own, which may always write."""
+        connection = await self.connect()
+        try:
+            await connection.execute("SET default_transaction_read_only = off")
+            return await connection.execute(statement)
+        finally:
+            await connection.close(timeout=10)
+
+    async def others(self) -> list[int]:
+        """The server processes of the exporter."""
+        connection = await self.connect()
+        try:
+            rows = await connection.fetch(
+                "SELECT pid FROM pg_stat_activity "
+                "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+            return [row["pid"] for row in rows]
+        finally:
+            await connection.close(timeout=10)
+
+
+def copy_cluster(cluster: Path, folder: Path) -> None:
+    """Copy the stopped cluster below *cluster* into *folder*, owners and modes with it."""
+    program = shutil.which("cp")
+    assert program
+    subprocess.run([program, "-a", str(cluster / "postgres"), str(folder)], check=True)
