@@ -25,6 +25,15 @@ from tracequill_collector.exporter.schema import SchemaError, schema_problem
 _NO_TABLES = "Phoenix has not made its tables in this database yet. Start Phoenix: it makes them."
 
 
+# Of a row of any table but those of costs, whose ids have eight bytes.
+_MAX_ID = 2**31 - 1
+
+
+def _no_ids_left() -> Exception:
+    """Give the error of a sequence at its end: one that was made longer than its column ends so."""
+    return asyncpg.SequenceGeneratorLimitExceededError("ids do not fit their column")
+
+
 class OvertakenError(RetryableError):
     """Another exporter stored the same trace or span at the same moment; the next try sees it."""
 
@@ -90,9 +99,13 @@ async def write(
     found = rows.sort_out(batch, {record["span_id"]: record["trace_id"] for record in known})
     plan = rows.plan(found.kept, stored)
 
-    project_ids = await _projects(connection, plan)
-    session_ids = await _sessions(connection, plan, project_ids)
-    trace_rowids = await _traces(connection, plan, project_ids, session_ids)
+    try:
+        project_ids = await _projects(connection, plan)
+        session_ids = await _sessions(connection, plan, project_ids)
+        trace_rowids = await _traces(connection, plan, project_ids, session_ids)
+    except asyncpg.NumericValueOutOfRangeError as error:
+        # Their rows have no number but ids, so it is no span's fault.
+        raise _no_ids_left() from error
     await _widen_sessions(connection, plan, session_ids)
     span_rowids = await _spans(connection, found.new, plan, trace_rowids)
     written = found.new
@@ -230,6 +243,8 @@ async def _spans(
     below, ancestors = await _relatives(connection, new, plan)
     cumulative, gained = rows.roll_up(new, below, ancestors)
     rowids = await connection.fetchval(QUERIES["take_span_ids"], len(new))
+    if rowids[-1] > _MAX_ID:
+        raise _no_ids_left()
     # In the order of their ids, as other statements take their rows: whoever stores the same
     # span under another trace waits for us, and never we for him as well.
     ordered = sorted(new, key=_span_id)

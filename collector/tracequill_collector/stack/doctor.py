@@ -33,7 +33,6 @@ _ROUND_TRIP_SECONDS = 15.0
 _LOW_DISK_BYTES = 2 * 1024**3
 # Phoenix's ids are int4: past this share of 2,147,483,647 somebody has to plan.
 _IDS_WARN_SHARE = 0.5
-_INT4_MAX = 2**31 - 1
 _UPSTREAM_SECONDS = 3.0
 
 Level = Literal["ok", "warning", "failed"]
@@ -155,11 +154,10 @@ async def _schema(connection: asyncpg.Connection[Any]) -> Finding:
 
 async def _ids(connection: asyncpg.Connection[Any]) -> Finding:
     rows = await connection.fetch(
-        "SELECT sequencename AS name, coalesce(last_value, 0) AS used FROM pg_sequences "
-        "WHERE schemaname = current_schema() ORDER BY used DESC LIMIT 1"
+        "SELECT sequencename AS name, coalesce(last_value, 0)::float8 / max_value AS share "
+        "FROM pg_sequences WHERE schemaname = current_schema() ORDER BY share DESC LIMIT 1"
     )
-    name, used = rows[0]["name"], rows[0]["used"]
-    share = used / _INT4_MAX
+    name, share = rows[0]["name"], rows[0]["share"]
     text = f"{name}, the fullest, has used {share:.1%} of its ids."
     if share > _IDS_WARN_SHARE:
         return Finding("id headroom", "warning", f"{text} Plan a new database before it is full.")

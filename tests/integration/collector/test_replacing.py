@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 from tests.integration.collector.exporting import RejectedSpans, record_of, spans_of
 from tests.integration.collector.generated import generated_requests
 from tests.integration.collector.oracle import assert_same_rows, stored_rows
+from tests.integration.collector.small import BEGIN, SECOND, llm, rows_of, session, span
 from tracequill_collector.exporter.postgres import ExporterCounts, PostgresExporter
 from tracequill_collector.pipeline import Record, Span
 
 pytestmark = pytest.mark.integration
 
 NewDatabase = Callable[[], str]
-
-_SECOND = 1_000_000_000
-_BEGIN = 1_770_000_000 * _SECOND
 
 
 @pytest.fixture
@@ -30,45 +28,6 @@ async def database(phoenix_database: str) -> AsyncIterator[asyncpg.Connection[as
     connection = await asyncpg.connect(phoenix_database)
     yield connection
     await connection.close()
-
-
-def span(number: int, *, trace: int = 1, parent: int = 0, tokens: int = 0, **given: object) -> Span:
-    """Give a span of ten seconds; with *tokens* it is a call of a model that has prices."""
-    fields: dict[str, object] = {
-        "trace_id": f"{trace:032x}",
-        "span_id": f"{number:016x}",
-        "parent_id": f"{parent:016x}" if parent else None,
-        "name": "before",
-        "span_kind": "LLM" if tokens else "CHAIN",
-        "start_time_unix_ns": _BEGIN + number * _SECOND,
-        "end_time_unix_ns": _BEGIN + (number + 10) * _SECOND,
-        "attributes": llm(tokens) if tokens else {},
-        "events": [],
-        "status_code": "OK",
-        "status_message": "",
-        "project_name": "app",
-    }
-    return Span(**(fields | given))  # type: ignore[arg-type]
-
-
-def llm(tokens: int) -> dict[str, object]:
-    """Give the attributes of a call with *tokens* on each side."""
-    return {
-        "openinference": {"span": {"kind": "LLM"}},
-        "llm": {"model_name": "gpt-4o", "token_count": {"prompt": tokens, "completion": tokens}},
-    }
-
-
-def session(name: str) -> dict[str, object]:
-    """Give the attributes of a span of session *name*."""
-    return {"session": {"id": name}}
-
-
-async def rows_of(
-    database: asyncpg.Connection[asyncpg.Record], query: str, *arguments: object
-) -> list[tuple[object, ...]]:
-    """Give what *query* finds."""
-    return [tuple(record) for record in await database.fetch(query, *arguments)]
 
 
 async def store(database: str, *batches: Sequence[Span]) -> ExporterCounts:
@@ -180,13 +139,13 @@ async def test_ranges_become_as_narrow_as_the_spans_are(
         [span(1, attributes=session("s")), span(90), span(50, trace=2, attributes=session("s"))],
     )
 
-    await rewrite(phoenix_database, [span(90, start_time_unix_ns=_BEGIN, end_time_unix_ns=_BEGIN)])
+    await rewrite(phoenix_database, [span(90, start_time_unix_ns=BEGIN, end_time_unix_ns=BEGIN)])
 
     ranges = (
         "SELECT extract(epoch FROM start_time)::bigint - $1, "
         "extract(epoch FROM end_time)::bigint - $1 FROM "
     )
-    begin = _BEGIN // _SECOND
+    begin = BEGIN // SECOND
     traces = await rows_of(database, f"{ranges} traces ORDER BY trace_id", begin)
     sessions = await rows_of(database, f"{ranges} project_sessions", begin)
     assert (traces, sessions) == ([(0, 11), (50, 60)], [(0, 60)])
@@ -240,7 +199,7 @@ async def test_of_a_span_that_comes_twice_the_last_is_kept(
     if is_stored:
         await store(phoenix_database, [span(2, tokens=1)])
     before_last = span(
-        2, parent=1, tokens=9, end_time_unix_ns=_BEGIN + 99 * _SECOND, attributes=llm(9)
+        2, parent=1, tokens=9, end_time_unix_ns=BEGIN + 99 * SECOND, attributes=llm(9)
     )
 
     counts = await rewrite(phoenix_database, [before_last, *last])
@@ -275,7 +234,7 @@ def trees(draw: st.DrawFn) -> list[Span]:
     """Give spans of a few traces, each parent with a smaller number than its children."""
     found = []
     for number in draw(st.sets(_NUMBERS, min_size=1)):
-        start = _BEGIN + draw(st.integers(0, 50)) * _SECOND
+        start = BEGIN + draw(st.integers(0, 50)) * SECOND
         found.append(
             span(
                 number,
@@ -284,7 +243,7 @@ def trees(draw: st.DrawFn) -> list[Span]:
                 tokens=draw(st.sampled_from([0, 0, 3, 50])),
                 status_code=draw(st.sampled_from(["OK", "ERROR"])),
                 start_time_unix_ns=start,
-                end_time_unix_ns=start + draw(st.integers(0, 50)) * _SECOND,
+                end_time_unix_ns=start + draw(st.integers(0, 50)) * SECOND,
             )
         )
     # The session of a trace is decided by its first span, which is why each names it.
