@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -42,7 +41,6 @@ from tracequill_collector.service.status_file import say_once, say_until
 from tracequill_collector.status import write_status
 
 if TYPE_CHECKING:
-    from tracequill_collector.exporter.otlp import OtlpClient
     from tracequill_collector.service.onward import OnwardLoop
 
 _log = logging.getLogger(__name__)
@@ -52,8 +50,6 @@ _NICE = 5
 
 # A limit that was lowered since must not turn what was accepted into a dead letter.
 _LEAST_MAX_BYTES = 64 * 1024 * 1024
-
-_VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class _Exporters:
@@ -118,8 +114,9 @@ class _Exporters:
         """Join the queue to another backend; raises StartError."""
         # The clients of HTTP and gRPC take 20 MB: only who has a backend pays for them.
         from tracequill_collector.service.onward import OnwardLoop
+        from tracequill_collector.service.onward_client import client_of
 
-        client = _client(name, backend)
+        client = client_of(name, backend)
         self._stack.push_async_callback(client.close)
         consumer = consumers.ONWARD_PREFIX + name
         reader = await QueueReader.open(
@@ -145,6 +142,12 @@ class _Exporters:
             "tracequill_exporter_lost_records",
             "Records that left the queue before this exporter had them.",
             lambda: loop.progress.lost_records,
+            exporter=consumer,
+        )
+        self._registry.gauge(
+            "tracequill_exporter_rejected_spans",
+            "Spans that a backend did not take of requests that it took; they are not sent again.",
+            lambda: loop.progress.rejected_spans,
             exporter=consumer,
         )
 
@@ -193,7 +196,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         for name, backend in settings.exporters.items():
             await exporters.open_onward(name, backend)
         _forget_others(settings)
-        if exporters.loop is None:
+        if exporters.loop is None and exporters.onward:
+            _log.warning("no database is set: spans are only sent on")
+        elif exporters.loop is None:
             _log.warning("no span is stored here", extra={"waiting": _NOWHERE})
         async with asyncio.TaskGroup() as tasks:
             saying = tasks.create_task(say_until(stop, exporters.say))
@@ -217,30 +222,6 @@ def _forget_others(settings: Settings) -> None:
                 "an exporter that the settings no longer name has lost its place in the queue",
                 extra={"exporter": consumer},
             )
-
-
-def _client(name: str, backend: ExporterSettings) -> OtlpClient:
-    from tracequill_collector.exporter.otlp import GrpcClient, HttpClient
-
-    headers = {key: _filled_in(name, value) for key, value in backend.headers.items()}
-    is_gzip = backend.compression == "gzip"
-    kind = GrpcClient if backend.protocol == "grpc" else HttpClient
-    return kind(backend.endpoint, headers, is_gzip=is_gzip, timeout_seconds=backend.timeout_seconds)
-
-
-def _filled_in(name: str, value: str) -> str:
-    """Put variables in the place of ``${env:NAME}``."""
-
-    def variable(found: re.Match[str]) -> str:
-        content = os.environ.get(found[1])
-        if content is None:
-            raise StartError(
-                f"a header of the exporter {name!r} needs the variable {found[1]}, which is not "
-                "set. Set it, or correct exporters in tracequill.yaml."
-            )
-        return content
-
-    return _VARIABLE.sub(variable, value)
 
 
 if __name__ == "__main__":
