@@ -98,7 +98,10 @@ class Replays:
         return request
 
     def next(self) -> Request | None:
-        """Give the oldest request that is not done, None without any; forget old progress."""
+        """Give the oldest request that is not done, None without any; forget old progress.
+
+        Raises OSError when the disk fails.
+        """
         if not self._folder.is_dir():
             return None
         oldest: Request | None = None
@@ -106,10 +109,18 @@ class Replays:
             if not _ID.fullmatch(path.stem):
                 continue
             if path.suffix == _REQUEST and oldest is None:
-                oldest = self._read(path, Request)
+                oldest = self._unfinished(path)
             elif path.suffix == _PROGRESS and _is_old(path):
                 path.unlink(missing_ok=True)
         return oldest
+
+    def _unfinished(self, path: Path) -> Request | None:
+        """Read a request; one whose end was noted, but whose file was still there, is removed."""
+        request = self._read(path, Request)
+        if request is not None and (progress := self.progress(request)) and progress.is_done:
+            self.cancel(request)
+            return None
+        return request
 
     def is_wanted(self, request: Request) -> bool:
         """Say whether *request* was not cancelled."""
@@ -144,11 +155,10 @@ class Replays:
             return kind(**orjson.loads(path.read_bytes()))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError):
             _log.warning("a replay's file is not legible", extra={"path": path.name})
             if path.suffix == _REQUEST:
                 path.unlink(missing_ok=True)
-            del error
             return None
 
 

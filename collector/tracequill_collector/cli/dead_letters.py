@@ -12,18 +12,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
+from rich.highlighter import JSONHighlighter
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from tracequill.errors import CommandError, UsageError
 from tracequill.settings import Settings, load_settings
 from tracequill_collector.cli.options import DataDir
-from tracequill_collector.cli.replay import finish, follow, require_exporter
+from tracequill_collector.cli.replay import ask, finish, require_exporter
 from tracequill_collector.errors import PermanentError
 from tracequill_collector.otlp import decompress, parse_traces
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.queue.dead_letters import DeadLetter, DeadLetters
-from tracequill_collector.replay import Replays
+from tracequill_collector.replay import Progress as Replayed
 
 app = typer.Typer(
     add_completion=False,
@@ -82,7 +84,7 @@ def show(
     console.print(facts)
     console.print()
     if payload is not None:
-        console.print_json(json.dumps(payload))
+        console.print(_legible_json(payload), soft_wrap=True)
     else:
         console.print(
             "The payload cannot be shown as text; --json gives it in base64.", highlight=False
@@ -108,13 +110,19 @@ def replay_letters(
             "stored here already. Discard it when that backend does not need it."
         )
     wanted = [letter.letter_id for letter in found if letter not in elsewhere]
+    if elsewhere:
+        noun = "dead letter was" if len(elsewhere) == 1 else "dead letters were"
+        Console(stderr=True).print(
+            f"{len(elsewhere)} {noun} left out: another backend has refused them, and they are "
+            "stored here already.",
+            highlight=False,
+            soft_wrap=True,
+        )
     if not wanted:
-        Console().print("There is nothing to replay.")
+        finish(Replayed(), as_json=as_json)
         return
     require_exporter(settings)
-    replays = Replays(settings.replay_dir)
-    request = replays.add(letter_ids=wanted)
-    finish(follow(settings, replays, request, "replaying dead letters"), as_json=as_json)
+    finish(ask(settings, "replaying dead letters", letter_ids=wanted), as_json=as_json)
 
 
 @app.command()
@@ -187,6 +195,17 @@ def _readable(record: Record, max_bytes: int) -> Any:
         return MessageToDict(parse_traces(plain, record.content_type))
     except PermanentError:
         return None
+
+
+def _legible_json(content: Any) -> Text:
+    """Give *content* as JSON for a person; signs that a terminal would obey are escaped."""
+    whole = json.dumps(content, indent=2, ensure_ascii=False)
+    signs = (
+        sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in whole
+    )
+    text = Text("".join(signs))
+    JSONHighlighter().highlight(text)
+    return text
 
 
 def _print_json(content: Any) -> None:

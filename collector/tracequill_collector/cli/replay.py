@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,10 +17,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from tracequill.errors import CommandError, UsageError
 from tracequill.settings import Settings, load_settings
 from tracequill_collector.cli.options import DataDir
+from tracequill_collector.errors import RetryableError
 from tracequill_collector.queue.history import oldest_unix_ns
 from tracequill_collector.replay import Progress as Replayed
 from tracequill_collector.replay import Replays, Request
-from tracequill_collector.status import read_status
+from tracequill_collector.status import Status, read_status
 
 app = typer.Typer(add_completion=False)
 
@@ -29,7 +30,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 _POLL_SECONDS = 0.1
 _SILENT_SECONDS = 10.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_AGO = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])")
+_LAST_UNIX_NS = 2**63 - 1
 
 
 @app.command()
@@ -61,53 +63,86 @@ def replay(
     """
     settings = load_settings(data_dir=data_dir)
     since_unix_ns = read_moment("--since", since)
-    until_unix_ns = read_moment("--until", until) if until else time.time_ns()
+    until_unix_ns = time.time_ns() if until is None else read_moment("--until", until)
     if until_unix_ns <= since_unix_ns:
-        raise UsageError(f"--until {until} is not after --since {since}.")
+        raise UsageError(f"--until {until or 'now'} is not after --since {since}.")
+    if project == "":
+        raise UsageError("--project is empty. Leave it away for all projects.")
     require_exporter(settings)
-    oldest = [
-        found
-        for folder in (settings.collector_queue_dir, settings.proxy_queue_dir)
-        if (found := oldest_unix_ns(folder)) is not None
-    ]
-    if oldest and since_unix_ns < min(oldest):
-        Console(stderr=True).print(
-            f"The queues reach back to {_moment(min(oldest))} UTC; see queue.keep_hours.",
-            highlight=False,
-        )
-    replays = Replays(settings.replay_dir)
-    request = replays.add(
+    _say_what_is_gone(settings, since_unix_ns)
+    replayed = ask(
+        settings,
+        "replaying",
         since_unix_ns=since_unix_ns,
         until_unix_ns=until_unix_ns,
         project_name=project or "",
         is_replacing=is_replacing,
     )
-    finish(follow(settings, replays, request, "replaying"), as_json=as_json)
+    finish(replayed, as_json=as_json)
+
+
+def _say_what_is_gone(settings: Settings, since_unix_ns: int) -> None:
+    """Say so when the queues hold nothing of the time that begins at *since_unix_ns* any more."""
+    try:
+        oldest = [
+            found
+            for folder in (settings.collector_queue_dir, settings.proxy_queue_dir)
+            if folder.is_dir() and (found := oldest_unix_ns(folder)) is not None
+        ]
+    except (OSError, RetryableError) as error:
+        raise CommandError(f"the queues at {settings.data_dir} cannot be read: {error}") from None
+    if oldest and since_unix_ns < min(oldest):
+        Console(stderr=True).print(
+            f"The queues reach back to {_moment(min(oldest))} UTC; see queue.keep_hours.",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def read_moment(option: str, text: str) -> int:
     """Read a time, or how long ago, as Unix nanoseconds; UsageError for anything else."""
     if found := _AGO.fullmatch(text):
-        return time.time_ns() - int(float(found[1]) * _UNITS[found[2]] * 1e9)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"{option} is {text!r}, which is no time. Give one like 2026-05-01T12:00, or 90m."
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1e9)
+        moment_ns = time.time_ns() - int(float(found[1]) * _UNITS[found[2]] * 1e9)
+    else:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise UsageError(
+                f"{option} is {text!r}, which is no time. Give one like 2026-05-01T12:00, or 90m."
+            ) from None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        moment_ns = int(moment.timestamp() * 1e9)
+    return min(max(moment_ns, 0), _LAST_UNIX_NS)
 
 
-def require_exporter(settings: Settings) -> None:
-    """Raise CommandError unless an exporter runs that could do the work."""
+def require_exporter(settings: Settings) -> Status:
+    """Give the status of the exporter; CommandError unless one runs that could do the work."""
     status = read_status(settings.data_dir / "collector" / "exporter.status.json")
     if status is None or status.age_seconds > _SILENT_SECONDS:
         raise CommandError(
             f"no exporter runs at {settings.data_dir.absolute()}. "
             "Start it ('tracequill up' or 'tracequill collector'), or set data_dir."
         )
+    if "stored_spans" not in status.values:
+        raise CommandError(
+            "the exporter has no database, and only there spans are stored again. "
+            "Set TRACEQUILL_DATABASE_URL for 'tracequill collector'."
+        )
+    return status
+
+
+def ask(settings: Settings, what: str, **wanted: Any) -> Replayed:
+    """Leave a request for *wanted*, as Replays.add takes it, and follow it to its end."""
+    replays = Replays(settings.replay_dir)
+    try:
+        request = replays.add(**wanted)
+    except OSError as error:
+        raise CommandError(
+            f"{settings.replay_dir} cannot be written: {error.strerror}. "
+            "Run the command as the user of the exporter, or free some disk."
+        ) from None
+    return follow(settings, replays, request, what)
 
 
 def follow(settings: Settings, replays: Replays, request: Request, what: str) -> Replayed:
@@ -118,7 +153,7 @@ def follow(settings: Settings, replays: Replays, request: Request, what: str) ->
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=Console(stderr=True),
             disable=not sys.stderr.isatty(),
             transient=True,
@@ -126,10 +161,14 @@ def follow(settings: Settings, replays: Replays, request: Request, what: str) ->
             task = bar.add_task("", total=1.0)
             while True:
                 replayed = replays.progress(request) or Replayed()
-                bar.update(task, completed=replayed.share)
                 if replayed.is_done:
                     return replayed
-                require_exporter(settings)
+                waiting = require_exporter(settings).values.get("waiting")
+                bar.update(
+                    task,
+                    completed=replayed.share,
+                    description=f"waits: {waiting}" if waiting else "",
+                )
                 time.sleep(_POLL_SECONDS)
     finally:
         # A request that nobody waits for is not begun behind his back.

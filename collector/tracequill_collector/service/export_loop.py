@@ -184,11 +184,16 @@ class ExportLoop:
 
     def _count(self, before: ExporterCounts) -> None:
         """Add what was stored since *before*: a try that fails may have stored a part."""
-        counts = self.exporter.counts
-        self._outcome.stored_spans += counts.stored_spans - before.stored_spans
-        self._outcome.seen_before_spans += counts.seen_before_spans - before.seen_before_spans
-        self._outcome.replaced_spans += counts.replaced_spans - before.replaced_spans
-        self.metrics.sent(counts.stored_spans - before.stored_spans)
+        counts, outcome = self.exporter.counts, self._outcome
+        # What an earlier try has stored, this one has found there.
+        earlier = outcome.stored_spans
+        stored = counts.stored_spans - before.stored_spans
+        seen_before = counts.seen_before_spans - before.seen_before_spans
+        replaced = counts.replaced_spans - before.replaced_spans
+        outcome.stored_spans += stored
+        outcome.seen_before_spans = max(0, seen_before - earlier)
+        outcome.replaced_spans = max(0, replaced - earlier)
+        self.metrics.sent(stored)
 
     def _note_done(self, work: Work) -> None:
         progress = self.progress

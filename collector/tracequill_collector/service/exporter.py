@@ -87,7 +87,7 @@ class _Exporters:
             replays,
             [
                 ReplayedQueue(queue, consumers.POSTGRES),
-                ReplayedQueue(settings.proxy_queue_dir, consumers.RECORDER),
+                ReplayedQueue(settings.proxy_queue_dir, consumers.RECORDER, holds_exchanges=True),
             ],
             self._dead_letters,
             settings.proxy_project_name,

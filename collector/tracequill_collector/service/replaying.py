@@ -10,20 +10,28 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracequill_collector.errors import PermanentError, RetryableError
+from tracequill_collector.errors import PermanentError, RetryableError, StartError
 from tracequill_collector.pipeline import QueuedRecord, Record, RecordKind
-from tracequill_collector.queue import checkpoint as checkpoints
 from tracequill_collector.queue.dead_letters import DeadLetters
 from tracequill_collector.queue.history import HistoryReader
 from tracequill_collector.recorder.sender import Rejected, interpret_record
 from tracequill_collector.recorder.span import encode_request
 from tracequill_collector.replay import Progress, Replays, Request
+from tracequill_collector.service.lanes import done_by
 from tracequill_collector.service.work import Batch, Outcome
 
 _LOOK_SECONDS = 0.5
+# What nobody asked for is looked through for so long at a time: new records wait meanwhile.
+_TURN_SECONDS = 0.1
+# Interpreting an exchange takes longer than storing its span.
+_EXCHANGES_BYTES = 1024 * 1024
+
+# What may go wrong with the files of a replay; none of it may end the exporter.
+_FAILURES = (OSError, RetryableError, PermanentError, StartError)
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +42,7 @@ class ReplayedQueue:
 
     folder: Path
     consumer: str
+    holds_exchanges: bool = False
 
 
 class Replaying:
@@ -69,12 +78,14 @@ class Replaying:
         request = self._request
         assert request is not None
         if not self._replays.is_wanted(request):
-            self._end("it was cancelled.")
+            self._cancel(request)
             return None
         try:
             records = await self._records(request, max_records, max_bytes)
-        except (OSError, RetryableError, PermanentError) as error:
-            self._end(f"the queue cannot be read: {error}")
+        except _FAILURES as error:
+            self._end(str(error))
+            return None
+        if records is None:
             return None
         if not records:
             self._end("")
@@ -97,8 +108,7 @@ class Replaying:
         progress.dead_letters += len(outcome.letters)
         for letter_id in self._given_letters:
             if letter_id not in outcome.letters:
-                await asyncio.to_thread(self._dead_letters.remove, letter_id)
-                progress.solved_letters += 1
+                progress.solved_letters += await asyncio.to_thread(self._solve, letter_id)
         self._given_letters = []
         if self._history is not None:
             progress.next_sequence = self._history.next_sequence
@@ -121,51 +131,73 @@ class Replaying:
         if now - self._looked_at < _LOOK_SECONDS:
             return False
         self._looked_at = now
-        request = self._replays.next()
+        try:
+            request = self._replays.next()
+        except OSError as error:
+            _log.warning("replays cannot be looked for", extra={"error": error.strerror})
+            return False
         if request is None:
             return False
         self._request = request
         # One that a predecessor began goes on where that one was.
         self._progress = self._replays.progress(request) or Progress()
         self._letters = list(request.letter_ids)
-        if not self._progress.below_sequences:
-            # What is read from now on is not of the past.
-            self._progress.below_sequences = [_done_by(queue) for queue in self._queues]
-        if not request.letter_ids:
-            self._open_queue()
+        try:
+            if not self._progress.below_sequences:
+                # What is read from now on is not of the past.
+                self._progress.below_sequences = [
+                    done_by(queue.folder, queue.consumer) for queue in self._queues
+                ]
+            if not request.letter_ids:
+                self._open_queue()
+        except _FAILURES as error:
+            self._end(str(error))
+            return False
         _log.info("a replay begins", extra={"request": request.request_id})
         self._note()
         return True
 
     def _open_queue(self) -> None:
+        """Open the queue that the progress is at, or the next one that there is."""
         assert self._request is not None
         progress = self._progress
-        self._history = HistoryReader(
-            self._queues[progress.queue].folder,
-            since_unix_ns=self._request.since_unix_ns,
-            below_sequence=progress.below_sequences[progress.queue],
-            from_sequence=progress.next_sequence,
-        )
+        while progress.queue < len(self._queues):
+            queue = self._queues[progress.queue]
+            if queue.folder.is_dir():
+                self._history = HistoryReader(
+                    queue.folder,
+                    since_unix_ns=self._request.since_unix_ns,
+                    below_sequence=progress.below_sequences[progress.queue],
+                    from_sequence=progress.next_sequence,
+                )
+                return
+            progress.queue += 1
+            progress.next_sequence = 0
 
     async def _records(
         self, request: Request, max_records: int, max_bytes: int
-    ) -> list[QueuedRecord]:
+    ) -> list[QueuedRecord] | None:
+        """Give the next records; none at the end, None when the search goes on another time."""
         if request.letter_ids:
             return await asyncio.to_thread(self._letter_records, max_bytes)
+        deadline = time.monotonic() + _TURN_SECONDS
         while self._history is not None:
+            if self._queues[self._progress.queue].holds_exchanges:
+                max_bytes = min(max_bytes, _EXCHANGES_BYTES)
             found = await self._history.read(max_records=max_records, max_bytes=max_bytes)
             if not found:
                 self._next_queue()
             elif records := await asyncio.to_thread(self._wanted, request, found):
                 return records
+            elif time.monotonic() >= deadline:
+                return None
         return []
 
     def _next_queue(self) -> None:
         self.close()
         self._progress.queue += 1
         self._progress.next_sequence = 0
-        if self._progress.queue < len(self._queues):
-            self._open_queue()
+        self._open_queue()
 
     def _wanted(self, request: Request, found: Sequence[QueuedRecord]) -> list[QueuedRecord]:
         records = []
@@ -186,6 +218,7 @@ class Replaying:
             try:
                 found = self._dead_letters.show(letter_id)
             except ValueError:  # of a kind that only a newer Tracequill knows: it stays
+                self._progress.dead_letters += 1
                 continue
             if found is None:
                 continue
@@ -201,13 +234,38 @@ class Replaying:
             size += len(record.payload)
         return records
 
+    def _solve(self, letter_id: str) -> bool:
+        """Remove a letter whose spans are stored; False where it stays."""
+        try:
+            return self._dead_letters.remove(letter_id)
+        except OSError as error:
+            _log.warning(
+                "a dead letter that is solved cannot be removed",
+                extra={"id": letter_id, "error": error.strerror},
+            )
+            return False
+
     def _end(self, problem: str) -> None:
         assert self._request is not None
         self._progress.problem = problem
         self._progress.share = 1.0
         self._progress.is_done = True
         self._note()
-        _log.info("a replay ended", extra={"request": self._request.request_id, "why": problem})
+        # What went wrong may quote a record; the command that asked is told.
+        _log.info(
+            "a replay ended",
+            extra={"request": self._request.request_id, "is_complete": not problem},
+        )
+        self._leave()
+
+    def _cancel(self, request: Request) -> None:
+        """Leave a request whose command has gone; nobody looks at its progress any more."""
+        with suppress(OSError):
+            self._replays.forget(request)
+        _log.info("a replay was cancelled", extra={"request": request.request_id})
+        self._leave()
+
+    def _leave(self) -> None:
         self.close()
         self._request, self._letters = None, []
 
@@ -219,12 +277,6 @@ class Replaying:
             _log.warning("a replay's progress cannot be written", extra={"error": error.strerror})
 
 
-def _done_by(queue: ReplayedQueue) -> int:
-    """Give the sequence below which the queue's consumer is done."""
-    found = checkpoints.load(queue.folder, queue.consumer)
-    return 0 if found is None else found.next_sequence
-
-
 def _traces_of(record: Record, default_project_name: str) -> Record:
     """Give *record*, or what an exchange means now as the recorder would send it."""
     if record.kind is not RecordKind.EXCHANGE:
@@ -232,9 +284,11 @@ def _traces_of(record: Record, default_project_name: str) -> Record:
     item = interpret_record(record, default_project_name)
     if isinstance(item, Rejected):
         raise PermanentError(item.reason)
+    name = item.project_name
     return Record(
         kind=RecordKind.OTLP_TRACES,
         received_unix_ns=record.received_unix_ns,
-        payload=encode_request([item.span], item.project_name),
-        project_name=item.project_name,
+        payload=encode_request([item.span], name),
+        # What no header could carry stands in the resource alone.
+        project_name=name if name.isascii() and name.isprintable() else "",
     )

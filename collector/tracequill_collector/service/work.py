@@ -7,7 +7,7 @@ its source when every span is stored or lies in the dead letters.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -101,13 +101,17 @@ def seconds_since(unix_ns: int) -> float:
     return max(0.0, (time.time_ns() - unix_ns) / 1e9)
 
 
-def _keep_only(project_name: str, contents: Sequence[Decoded | PermanentError]) -> None:
-    for content in contents:
-        if isinstance(content, Decoded):
-            wanted = [
-                (span, place)
-                for span, place in zip(content.spans, content.places, strict=True)
-                if span.project_name == project_name
-            ]
-            content.spans = [span for span, _ in wanted]
-            content.places = [place for _, place in wanted]
+def _keep_only(project_name: str, contents: list[Decoded | PermanentError]) -> None:
+    """Leave out all other projects, and what is of none: it became a dead letter at first."""
+    for number, content in enumerate(contents):
+        if isinstance(content, PermanentError):
+            contents[number] = Decoded()
+            continue
+        wanted = [
+            (span, place)
+            for span, place in zip(content.spans, content.places, strict=True)
+            if span.project_name == project_name
+        ]
+        content.spans = [span for span, _ in wanted]
+        content.places = [place for _, place in wanted]
+        content.rejected = []
