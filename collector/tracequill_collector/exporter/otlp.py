@@ -15,7 +15,10 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import enum
+import errno
 import gzip
+import io
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -55,6 +58,8 @@ _GRPC_OPTIONS = (
     # A new channel makes a new connection.
     ("grpc.use_local_subchannel_pool", 1),
 )
+# What gRPC says here, not there: only an answer to a request that was taken has a body.
+_ANSWER_TOO_LONG = "CLIENT: Received message larger than max"
 _GRPC_PORTS = {"http": 4317, "https": 443}
 
 
@@ -135,8 +140,12 @@ class HttpClient:
         if self._is_gzip:
             body = await asyncio.to_thread(gzip.compress, payload, _GZIP_LEVEL)
         try:
+            # A body as a file, because bytes would be written at once.
             async with self._session.post(
-                self._url, data=body, headers=self._headers, allow_redirects=False
+                self._url,
+                data=io.BytesIO(body),
+                headers=self._headers,
+                allow_redirects=False,
             ) as response:
                 return http_answer(
                     response.status,
@@ -146,9 +155,9 @@ class HttpClient:
                 )
         except TimeoutError:
             return Answer(Meaning.DOUBTFUL, "it did not answer in time")
-        except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError):
-            return Answer(Meaning.DOUBTFUL, "it broke off the connection")
         except (aiohttp.ClientError, OSError) as error:
+            if _is_broken_off(error):
+                return Answer(Meaning.DOUBTFUL, "it broke off the connection")
             return Answer(Meaning.RETRY, _unreachable(error))
         except Exception as error:  # nothing that a backend does may end the process
             return Answer(Meaning.DOUBTFUL, f"sending to it failed ({type(error).__name__})")
@@ -323,6 +332,8 @@ def grpc_answer(
 ) -> Answer:
     """Say what a gRPC status means; *delay_seconds* is None where no RetryInfo came along."""
     meaning = _GRPC_MEANINGS.get(code, Meaning.WAIT)
+    if _ANSWER_TOO_LONG in said:
+        return Answer(Meaning.DONE)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         # With RetryInfo it is overload. Without, it should be the size, but servers say it, too,
         # when they have too much to do.
@@ -382,8 +393,20 @@ def _short(said: object) -> str:
     return " ".join(text.split())[:_MAX_SAID_CHARACTERS]
 
 
+def _is_broken_off(error: BaseException) -> bool:
+    """Say whether there was a connection, and it ended without an answer."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return False
+    return isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError) or (
+        isinstance(error, OSError) and error.errno in (errno.ECONNRESET, errno.EPIPE)
+    )
+
+
 def _unreachable(error: BaseException) -> str:
-    said = getattr(error, "strerror", None)
+    said = None
+    if isinstance(error, OSError):
+        # Names that are not found have numbers of their own.
+        said = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         said = "its certificate is not trusted"
     elif isinstance(error, aiohttp.ClientSSLError):
