@@ -8,6 +8,7 @@ is tried, and no name is ever taken from what somebody sent.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import re
@@ -21,6 +22,7 @@ import orjson
 
 from tracequill_collector.errors import RetryableError
 from tracequill_collector.pipeline import Record, RecordKind
+from tracequill_collector.queue import reserve
 from tracequill_collector.queue.disk import Disk
 
 _ID = re.compile(r"[0-9a-f]{20}")
@@ -98,29 +100,32 @@ class DeadLetters:
             payload_bytes=len(record.payload),
             details=dict(details or {}),
         )
-        try:
-            self._disk.make_folder(self._folder)
-            self._disk.replace_whole(self._folder / f"{letter_id}.payload", record.payload)
-        except OSError as error:
-            raise self._unwritten(error) from error
+        self._write(f"{letter_id}.payload", record.payload)
         self._describe(letter)
         # The reason may quote what was sent, so it is not logged.
         _log.error("a dead letter was kept", extra={"id": letter_id, "what": what})
         return letter_id
 
     def _describe(self, letter: DeadLetter) -> None:
-        try:
-            self._disk.replace_whole(
-                self._folder / f"{letter.letter_id}.json",
-                orjson.dumps(asdict(letter), default=str),
-            )
-        except OSError as error:
-            raise self._unwritten(error) from error
+        self._write(f"{letter.letter_id}.json", orjson.dumps(asdict(letter), default=str))
 
-    def _unwritten(self, error: OSError) -> RetryableError:
-        return RetryableError(
-            f"a dead letter cannot be written to {self._folder}: {error.strerror}."
-        )
+    def hold_reserve(self) -> None:
+        """Take room for letters while there is some; called by whoever adds some, at its start."""
+        with contextlib.suppress(OSError):
+            self._disk.make_folder(self._folder)
+            reserve.hold(self._disk, self._folder)
+
+    def _write(self, name: str, content: bytes) -> None:
+        def write() -> None:
+            self._disk.make_folder(self._folder)
+            self._disk.replace_whole(self._folder / name, content)
+
+        try:
+            reserve.with_reserve(self._disk, self._folder, write)
+        except OSError as error:
+            raise RetryableError(
+                f"a dead letter cannot be written to {self._folder}: {error.strerror}."
+            ) from error
 
     def remove(self, letter_id: str) -> bool:
         """Remove a letter for good; False where there is none of that id. Raises OSError."""

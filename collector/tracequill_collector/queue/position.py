@@ -132,7 +132,10 @@ def beginning(disk: Disk, folder: Path, start_at: Literal["oldest", "end"]) -> C
     """Give the checkpoint of a consumer that is new."""
     segments = list_firsts(disk, folder)
     if start_at == "oldest" or not segments:
-        first = segments[0] if segments else 0
+        # Where all was passed and removed, the next record stands where the others wait.
+        others = checkpoints.load_all(disk, folder, refuse_unknown=False).values()
+        empty = max((item.next_sequence for item in others), default=0)
+        first = segments[0] if segments else empty
         return Checkpoint(next_sequence=first, segment=first, first_sequence=first)
     newest = segments[-1]
     segment = SegmentReader(disk, folder, newest)

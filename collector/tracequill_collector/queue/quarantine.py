@@ -11,6 +11,7 @@ from pathlib import Path
 
 import orjson
 
+from tracequill_collector.queue import reserve
 from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.segment import Damage, SegmentReader, Tail
 
@@ -22,7 +23,14 @@ _log = logging.getLogger(__name__)
 
 
 def keep(disk: Disk, queue: Path, segment: SegmentReader, bad: Damage | Tail) -> None:
-    """Copy the bytes of *bad* aside; where they are already there, nothing is done."""
+    """Copy the bytes of *bad* aside; where they are already there, nothing is done.
+
+    Returning means that the copy is on the medium.
+    """
+    reserve.with_reserve(disk, queue, lambda: _keep(disk, queue, segment, bad))
+
+
+def _keep(disk: Disk, queue: Path, segment: SegmentReader, bad: Damage | Tail) -> None:
     folder = queue / FOLDER
     disk.make_folder(folder)
     name = f"{segment.first_sequence:020d}-{bad.offset}"

@@ -16,22 +16,31 @@ from tracequill_collector.queue.disk import Disk
 
 NAME = "reserve"
 RESERVE_BYTES = 4 * 1024 * 1024
+# A small disk gives less.
+_DISK_PARTS = 64
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 _log = logging.getLogger(__name__)
 
 
+def size(disk: Disk, folder: Path) -> int:
+    """Give how large the reserve on the disk of *folder* is; raises OSError."""
+    return min(RESERVE_BYTES, disk.free_bytes(folder)[1] // _DISK_PARTS)
+
+
 def hold(disk: Disk, folder: Path) -> None:
     """Make the reserve in *folder* unless it is there; without room there is none."""
     path = folder / NAME
+    if path.exists():
+        return
     with contextlib.suppress(OSError):
         try:
             fd = disk.create(path)
         except FileExistsError:
             return
         try:
-            disk.allocate(fd, RESERVE_BYTES)
+            disk.allocate(fd, size(disk, folder))
         except OSError:
             disk.remove(path)
             raise

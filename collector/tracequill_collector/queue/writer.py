@@ -10,15 +10,14 @@ Constraints:
    the next record opens a new segment. What failed may still be read: twice, never half.
 4. No sequence is given twice, also not after a crash.
 5. All segments together stay under the byte cap, and a part of the disk stays free for the others
-   on it. Past either the answer is a QueueFullError, early, and nothing old is dropped but what
-   every consumer has passed, those left out that may lag.
+   on it (``room.py``). Past either the answer is a QueueFullError, early, and nothing old is
+   dropped but what every consumer has passed, those left out that may lag.
 6. Nothing here depends on a clock but the pause before a sync that nobody waits for.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import threading
 import time
@@ -39,25 +38,19 @@ from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.frame import Draft, encode
 from tracequill_collector.queue.lock import WAIT_SECONDS, FolderLock
 from tracequill_collector.queue.recovery import Recovered, recover
-from tracequill_collector.queue.segment import SegmentWriter, list_segments, segment_name
+from tracequill_collector.queue.reserve import NO_SPACE
+from tracequill_collector.queue.room import Room
+from tracequill_collector.queue.segment import SEGMENT_HEADER_BYTES, SegmentWriter, list_segments
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 # A small cap still gets segments enough that passed ones can be removed one by one.
 _SEGMENTS_IN_CAP = 8
 _SEGMENT_MIN_BYTES = 64 * 1024
 
-# What others on the disk need to go on: checkpoints, quarantine, the database's WAL.
-_RESERVE_BYTES = 256 * 1024 * 1024
-_RESERVE_SHARE = 0.05
-
 _SYNC_SECONDS = 0.1
 _MEASURE_SECONDS = 1.0
-# How often a full queue looks for segments that were passed meanwhile.
-_ROOM_SECONDS = 0.1
 # How long a failure makes the process not ready; then it is given another try.
 _PROBLEM_SECONDS = 5.0
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 _log = logging.getLogger(__name__)
 
@@ -105,10 +98,8 @@ class QueueWriter:
         self._unsynced: list[SegmentWriter] = []
         self._syncing: list[SegmentWriter] = []
         self._folder_changed = False
-        segments = list_segments(disk, folder)
-        self._disk_bytes = sum(segments.values())
-        self._ends = {max(segments): recovered.last_end} if segments else {}
-        self._last_room = -_ROOM_SECONDS
+        self._room = Room(disk, folder, max_bytes, recovered.last_end)
+        self._room.hold_reserve()
         # The thread in which groups are written and synced, one after the other.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="queue-writer")
         self._waiting: list[_Waiting] = []
@@ -197,13 +188,14 @@ class QueueWriter:
         """
         draft = self._draft(record)
         loop = asyncio.get_running_loop()
-        if not self._fits(draft.frame_length):
-            await loop.run_in_executor(self._thread, self._make_room, draft.frame_length)
-            self._refuse_unless_fits(draft.frame_length)
+        if self._refusal(draft) is not None:
+            if self._room.look_is_due:
+                await loop.run_in_executor(self._thread, self._make_room, self._needed(draft))
+            self._refuse_unless_fits(draft)
         self._refuse_when_closed()
         waiting = _Waiting(draft, loop.create_future())
         self._waiting.append(waiting)
-        self._waiting_bytes += draft.frame_length
+        self._waiting_bytes += _cost(draft)
         self._commit_soon()
         await waiting.done
 
@@ -213,9 +205,9 @@ class QueueWriter:
         Raises as ``consume`` does. Blocks for one write, never for a sync.
         """
         draft = self._draft(record)
-        if not self._fits(draft.frame_length):
-            self._make_room(draft.frame_length)
-            self._refuse_unless_fits(draft.frame_length)
+        if self._refusal(draft) is not None:
+            self._make_room(self._needed(draft))
+            self._refuse_unless_fits(draft)
         with self._writing:
             _, error = self._write([draft])
         if error is not None:
@@ -241,7 +233,7 @@ class QueueWriter:
     def _draft(self, record: Record) -> Draft:
         self._refuse_when_closed()
         draft = encode(record)
-        if draft.frame_length > self._max_bytes:
+        if _cost(draft) > self._max_bytes:
             raise PermanentError(
                 f"the record has {draft.frame_length} bytes and the queue holds at most "
                 f"{self._max_bytes}. Raise queue_max_bytes."
@@ -252,15 +244,16 @@ class QueueWriter:
         if self._closed:
             raise RetryableError("the queue is closing. Send again.")
 
-    def _fits(self, length: int) -> bool:
-        return self._disk_bytes + self._waiting_bytes + length <= self._max_bytes
+    def _needed(self, draft: Draft) -> int:
+        """Give how many bytes must be free for *draft*, and for what is on its way before it."""
+        return self._waiting_bytes + _cost(draft)
 
-    def _refuse_unless_fits(self, length: int) -> None:
-        if not self._fits(length):
-            full = QueueFullError(
-                f"the queue has reached its cap of {self._max_bytes} bytes. It takes more when its "
-                "reader catches up; raise queue_max_bytes to bridge longer outages."
-            )
+    def _refusal(self, draft: Draft) -> QueueFullError | None:
+        return self._room.refusal(self._needed(draft))
+
+    def _refuse_unless_fits(self, draft: Draft) -> None:
+        full = self._refusal(draft)
+        if full is not None:
             self._note(full)
             raise full
 
@@ -291,7 +284,7 @@ class QueueWriter:
         future.add_done_callback(lambda done: self._end_commit(group, done))
 
     def _end_commit(self, group: list[_Waiting], future: asyncio.Future[_Committed]) -> None:
-        self._waiting_bytes -= sum(waiting.draft.frame_length for waiting in group)
+        self._waiting_bytes -= sum(_cost(waiting.draft) for waiting in group)
         try:
             result = future.result()
         except Exception as error:
@@ -328,13 +321,16 @@ class QueueWriter:
         """Write *drafts* under the lock; give how many are whole, and what stopped it."""
         whole = 0
         try:
-            self._check_free(sum(draft.frame_length for draft in drafts))
+            # Others write to the disk, too: it may have less room than when these were let in.
+            full = self._room.refusal(sum(map(_cost, drafts)))
+            if full is not None:
+                return 0, full
             while whole < len(drafts):
                 segment = self._segment()
                 fitting = self._fitting(segment, drafts[whole:])
                 before = segment.size
                 written, error = segment.write(fitting, self._next_sequence)
-                self._disk_bytes += segment.size - before
+                self._room.disk_bytes += segment.size - before
                 self._next_sequence += written
                 whole += written
                 if segment not in self._unsynced:
@@ -344,8 +340,6 @@ class QueueWriter:
                     raise error
         except OSError as error:
             return whole, self._failure(error, "written")
-        except QueueFullError as full:
-            return whole, full
         return whole, None
 
     def _fitting(self, segment: SegmentWriter, drafts: Sequence[Draft]) -> Sequence[Draft]:
@@ -363,8 +357,10 @@ class QueueWriter:
             self._seal()
         if self._current is None:
             self._current = SegmentWriter.create(self._disk, self._folder, self._next_sequence)
-            self._disk_bytes += self._current.size
+            self._room.disk_bytes += self._current.size
+            self._room.begun(self._next_sequence)
             self._folder_changed = True
+            self._thread.submit(self._make_room_ahead)
         return self._current
 
     def _seal(self) -> None:
@@ -376,9 +372,9 @@ class QueueWriter:
         if segment.record_count == 0:
             # Its name is that of the next one.
             self._disk.remove(segment.path)
-            self._disk_bytes -= segment.size
+            self._room.disk_bytes -= segment.size
         else:
-            self._ends[int(segment.path.stem)] = self._next_sequence
+            self._room.ended(int(segment.path.stem), self._next_sequence)
         self._close_when_done(segment)
 
     def _close_when_done(self, segment: SegmentWriter) -> None:
@@ -428,23 +424,13 @@ class QueueWriter:
             verb,
             extra={"folder": str(self._folder), "error": error.strerror},
         )
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             return QueueFullError(
                 f"the disk of the queue at {self._folder} is full. Free space on it."
             )
         return RetryableError(
             f"the queue at {self._folder} cannot be {verb}: {error.strerror or error}."
         )
-
-    def _check_free(self, length: int) -> None:
-        """Refuse before the disk is full: checkpoints and the database must go on."""
-        free, total = self._disk.free_bytes(self._folder)
-        reserve = min(_RESERVE_BYTES, int(total * _RESERVE_SHARE))
-        if free - length < reserve:
-            raise QueueFullError(
-                f"the disk of the queue at {self._folder} has {free} bytes free, of which "
-                f"{reserve} are left to others. Free space on it."
-            )
 
     def _finish(self) -> None:
         with self._writing:
@@ -455,30 +441,37 @@ class QueueWriter:
 
     def _make_room(self, length: int) -> None:
         """Remove passed segments, oldest first, until *length* more bytes fit."""
-        now = time.monotonic()
-        if now - self._last_room < _ROOM_SECONDS:
-            return
-        self._last_room = now
-        with self._writing:
-            segments = list_segments(self._disk, self._folder)
-            self._disk_bytes = sum(segments.values())
-            self._ends = {first: end for first, end in self._ends.items() if first in segments}
-            consumers = checkpoints.load_all(
-                self._disk, self._folder, refuse_unknown=False
-            ).values()
-            passed = checkpoints.passed_by_all(consumers)
-            if self._current is not None and self._next_sequence <= passed:
-                self._seal()
-            firsts = list(segments)
-            for place, first in enumerate(firsts):
-                if self._fits(length) or first == self._current_first():
-                    break
-                following = firsts[place + 1] if place + 1 < len(firsts) else self._next_sequence
-                if self._ends.get(first, following) > passed:
-                    break
-                self._disk.remove(self._folder / segment_name(first))
-                self._disk_bytes -= segments[first]
-                self._ends.pop(first, None)
+        if self._room.look_is_due and self._room.begin_look():
+            self._look_for_room(length, is_ahead=False)
 
-    def _current_first(self) -> int | None:
-        return None if self._current is None else int(self._current.path.stem)
+    def _make_room_ahead(self) -> None:
+        """Make room for a segment, before anybody waits for it. In the thread."""
+        if self._room.begin_look():
+            ahead = min(self._segment_bytes, self._max_bytes // _SEGMENTS_IN_CAP)
+            self._look_for_room(ahead, is_ahead=True)
+            self._room.hold_reserve()
+
+    def _look_for_room(self, length: int, *, is_ahead: bool) -> None:
+        try:
+            with self._writing:
+                passed = self._room.look()
+                if not is_ahead and self._next_sequence <= passed and self._room.refusal(length):
+                    # All of the current segment is passed, too.
+                    self._seal()
+                current = None if self._current is None else int(self._current.path.stem)
+                removable = self._room.removable(length, passed, current, self._next_sequence)
+            freed = self._room.remove(removable)
+            with self._writing:
+                self._room.disk_bytes -= freed
+        except OSError as error:
+            _log.warning(
+                "the queue could not make room",
+                extra={"folder": str(self._folder), "error": error.strerror},
+            )
+        finally:
+            self._room.end_look(was_ahead=is_ahead)
+
+
+def _cost(draft: Draft) -> int:
+    """Give how many bytes *draft* takes at most: it may be the first of a segment."""
+    return draft.frame_length + SEGMENT_HEADER_BYTES

@@ -202,7 +202,7 @@ async def test_a_full_queue_is_retryable_and_says_how_to_fix_it(tmp_path: Path) 
 async def test_a_full_queue_takes_more_when_every_consumer_has_passed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracequill_collector.queue.writer._ROOM_SECONDS", 0.0)
+    monkeypatch.setattr("tracequill_collector.queue.room._LOOK_SECONDS", 0.0)
     writer = await QueueWriter.open(tmp_path, max_bytes=1_000_000)
     fast = await QueueReader.open(tmp_path, consumer="fast", keep_seconds=3600)
     slow = await QueueReader.open(tmp_path, consumer="slow", keep_seconds=3600)
@@ -229,7 +229,7 @@ async def test_a_full_queue_takes_more_when_every_consumer_has_passed(
 async def test_a_passed_segment_gives_room_even_when_it_is_the_current_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracequill_collector.queue.writer._ROOM_SECONDS", 0.0)
+    monkeypatch.setattr("tracequill_collector.queue.room._LOOK_SECONDS", 0.0)
     writer = await QueueWriter.open(tmp_path, max_bytes=100_000)
     reader = await QueueReader.open(tmp_path, consumer="test")
     for number in range(10):
