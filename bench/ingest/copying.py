@@ -1,0 +1,108 @@
+"""The limit: the rows of a stored backlog, ready in binary form, by nothing but COPY.
+
+Into tables of Phoenix's own making, with all their indexes and foreign keys, in transactions of as
+many spans as the exporter's. What is left out is everything that makes rows of requests, and every
+question of what is stored already.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass
+
+from bench.ingest.meter import POSTGRES, Usage, metered
+from bench.ingest.progress import count_spans
+from bench.ingest.servers import BenchError, Connection, Databases, connected
+from bench.ingest.storing import BACKEND
+from tracequill_collector.exporter.postgres import MAX_BATCH_SPANS
+
+_BEFORE = ("projects", "project_sessions")
+_TABLES = ("traces", "spans", "span_costs", "span_cost_details")
+_WHERE = {
+    "projects": "true",
+    "project_sessions": "true",
+    "traces": "id IN (SELECT trace_rowid FROM spans GROUP BY trace_rowid "
+    "HAVING min(id) > {low} AND min(id) <= {high})",
+    "spans": "id > {low} AND id <= {high}",
+    "span_costs": "span_rowid > {low} AND span_rowid <= {high}",
+    "span_cost_details": "span_cost_id IN "
+    "(SELECT id FROM span_costs WHERE span_rowid > {low} AND span_rowid <= {high})",
+}
+_COLUMNS = """
+SELECT column_name FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name = $1 AND is_generated = 'NEVER'
+ORDER BY ordinal_position
+"""
+
+
+@dataclass(slots=True)
+class Copied:
+    """How fast Postgres took the rows, and what it took."""
+
+    spans: int
+    spans_per_second: float
+    usage: Usage
+
+
+Batch = dict[str, bytes]
+
+
+async def measure_copy(databases: Databases, source_url: str) -> Copied:
+    """COPY the rows of *source_url* into a fresh database."""
+    async with connected(source_url) as source:
+        columns = {table: await _columns(source, table) for table in (*_BEFORE, *_TABLES)}
+        highest = await source.fetchval("SELECT max(id) FROM spans")
+        before = [await _read(source, columns, _BEFORE, 0, 0)]
+        batches = [
+            await _read(source, columns, _TABLES, low, low + MAX_BATCH_SPANS)
+            for low in range(0, highest, MAX_BATCH_SPANS)
+        ]
+    expected = await count_spans(source_url)
+    async with databases.fresh("copied") as url, connected(url) as connection:
+        await connection.execute("DELETE FROM projects")
+        await _write(connection, columns, before)
+        pid = await connection.fetchval("SELECT pg_backend_pid()")
+        async with metered({BACKEND: pid, POSTGRES: databases.postgres.pid}) as usage:
+            began = time.monotonic()
+            await _write(connection, columns, batches)
+            seconds = time.monotonic() - began
+        if await count_spans(url) != expected:
+            raise BenchError("COPY has not stored all rows")
+    return Copied(expected, expected / seconds, usage)
+
+
+async def _columns(connection: Connection, table: str) -> list[str]:
+    return [record["column_name"] for record in await connection.fetch(_COLUMNS, table)]
+
+
+async def _read(
+    connection: Connection,
+    columns: dict[str, list[str]],
+    tables: tuple[str, ...],
+    low: int,
+    high: int,
+) -> Batch:
+    batch: Batch = {}
+    for table in tables:
+        content = io.BytesIO()
+        where = _WHERE[table].format(low=low, high=high)
+        await connection.copy_from_query(
+            f"SELECT {', '.join(columns[table])} FROM {table} WHERE {where}",
+            output=content,
+            format="binary",
+        )
+        batch[table] = content.getvalue()
+    return batch
+
+
+async def _write(
+    connection: Connection, columns: dict[str, list[str]], batches: list[Batch]
+) -> None:
+    for batch in batches:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL synchronous_commit TO on")
+            for table, content in batch.items():
+                await connection.copy_to_table(
+                    table, source=io.BytesIO(content), columns=columns[table], format="binary"
+                )

@@ -1,0 +1,171 @@
+"""Measurements become figures: plain numbers, rounded, as they stand in the JSON file."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from bench.ingest.answers import Answers
+from bench.ingest.copying import Copied
+from bench.ingest.meter import POSTGRES, Usage
+from bench.ingest.overload import Overload
+from bench.ingest.sender import SEED, TEMPLATES
+from bench.ingest.spans import make_templates
+from bench.ingest.storing import TRACES, Stored
+
+Figures = dict[str, Any]
+
+_BUSY_SHARE = 0.95
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Give the value that *share* of all *values* do not exceed; the nearest rank."""
+    if not values:
+        return 0.0
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, max(0, round(share * len(ranked) + 0.5) - 1))]
+
+
+def of_spans() -> Figures:
+    """Describe what is sent."""
+    templates = make_templates(SEED, TEMPLATES, TRACES)
+    size = sum(one.size_bytes for one in templates) / sum(one.span_count for one in templates)
+    return {"bytes_a_span": round(size), "spans_a_request": templates[0].span_count}
+
+
+def of_stored(runs: Sequence[Stored]) -> Figures:
+    """Give the median of the runs, the spread of their windows, and what each process cost."""
+    rates = [one.spans_per_second for one in runs]
+    windows = [rate for one in runs for rate in one.windows]
+    return {
+        "spans": sum(one.spans for one in runs),
+        "spans_per_second": round(statistics.median(rates), 1),
+        "lowest": round(min(windows), 1),
+        "highest": round(max(windows), 1),
+        "runs": [round(rate, 1) for rate in rates],
+        "processes": _processes([(one.usage, one.spans) for one in runs]),
+        "machine": _machine([one.usage for one in runs]),
+    }
+
+
+def of_copied(runs: Sequence[Copied]) -> Figures:
+    """Give the median and spread of the runs, and what Postgres' backend cost."""
+    rates = [one.spans_per_second for one in runs]
+    return {
+        "spans": sum(one.spans for one in runs),
+        "spans_per_second": round(statistics.median(rates), 1),
+        "lowest": round(min(rates), 1),
+        "highest": round(max(rates), 1),
+        "runs": [round(rate, 1) for rate in rates],
+        "processes": _processes([(one.usage, one.spans) for one in runs]),
+        "machine": _machine([one.usage for one in runs]),
+    }
+
+
+def of_answers(runs: Sequence[Answers]) -> Figures:
+    """Give what senders saw: the median of the runs' percentiles, and the spread of p99."""
+    first = runs[0]
+    p99 = [percentile(one.acknowledged_ms, 0.99) for one in runs]
+    return {
+        "spans_per_second": first.spans_per_second,
+        "spans_a_request": first.spans_a_request,
+        "requests": sum(len(one.acknowledged_ms) for one in runs),
+        "acknowledged_ms_p50": _median(runs, "acknowledged_ms", 0.5),
+        "acknowledged_ms_p99": _median(runs, "acknowledged_ms", 0.99),
+        "acknowledged_ms_p99_lowest": round(min(p99), 2),
+        "acknowledged_ms_p99_highest": round(max(p99), 2),
+        "visible_ms_p50": _median(runs, "visible_ms", 0.5),
+        "visible_ms_p95": _median(runs, "visible_ms", 0.95),
+        "held_back_requests": sum(one.held_back_requests for one in runs),
+        "refused_requests": sum(one.refused_requests for one in runs),
+        "max_rss_mib": _max_rss([one.usage for one in runs]),
+        "machine": _machine([one.usage for one in runs]),
+    }
+
+
+def of_overload(one: Overload) -> Figures:
+    """Give what was offered, what became of it, and how much was held at most."""
+    return {
+        "offered_spans_per_second": round(one.offered_spans_per_second),
+        "offered_spans": one.offered_spans,
+        "acknowledged_spans": one.acknowledged_spans,
+        "answers": dict(sorted(one.answers.items())),
+        "permanent_answers": one.permanent_answers,
+        "held_back_requests": one.held_back_requests,
+        "lost_spans": one.lost_spans,
+        "twice_stored_spans": one.twice_stored_spans,
+        "stored_spans": one.stored_spans,
+        "stored_per_second_meanwhile": round(one.stored_per_second_meanwhile),
+        "drain_seconds": round(one.drain_seconds, 1),
+        "queue_max_mib": round(one.queue_max_bytes / 1024**2, 1),
+        "queue_highest_mib": round(one.queue_highest_bytes / 1024**2, 1),
+        "max_rss_mib": _max_rss([one.usage]),
+        "machine": _machine([one.usage]),
+    }
+
+
+def add_ratios(found: Figures) -> None:
+    """Add how ours compares, and what limits it, where the parts for that were measured."""
+    ratios: Figures = {}
+    for name in ("sustained", "drained", "growth"):
+        if name not in found:
+            continue
+        ours = found[name]["spans_per_second"]
+        if "phoenix" in found:
+            ratios[f"{name}_to_phoenix"] = round(ours / found["phoenix"]["spans_per_second"], 1)
+        if "copy" in found:
+            ratios[f"{name}_to_copy"] = round(ours / found["copy"]["spans_per_second"], 2)
+    found["ratios"] = ratios
+    if "sustained" in found:
+        found["limit"] = _limit(found["sustained"])
+
+
+def _limit(stored: Figures) -> Figures:
+    """Name the process that is nearest to a whole core, and say whether all cores are busy."""
+    shares = {
+        name: one["core_share"] for name, one in stored["processes"].items() if name != POSTGRES
+    }
+    name = max(shares, key=lambda name: shares[name])
+    return {
+        "process": name,
+        "core_share": shares[name],
+        "all_cores_busy": stored["machine"]["busy_share"] >= _BUSY_SHARE,
+        "busy_share": stored["machine"]["busy_share"],
+        "disk_wait_share": stored["machine"]["disk_wait_share"],
+    }
+
+
+def _processes(runs: Sequence[tuple[Usage, int]]) -> Figures:
+    names = list(runs[0][0].cpu_seconds)
+    return {
+        name: {
+            "cpu_us_a_span": round(
+                statistics.median(
+                    usage.cpu_seconds[name] / max(1, spans) * 1e6 for usage, spans in runs
+                ),
+                1,
+            ),
+            "core_share": round(statistics.median(usage.core_share(name) for usage, _ in runs), 2),
+            "max_rss_mib": round(max(usage.max_rss_mib.get(name, 0.0) for usage, _ in runs)),
+        }
+        for name in names
+    }
+
+
+def _machine(runs: Sequence[Usage]) -> Figures:
+    return {
+        "busy_share": round(statistics.median(one.machine_busy_share for one in runs), 2),
+        "stolen_share": round(statistics.median(one.machine_stolen_share for one in runs), 3),
+        "disk_wait_share": round(statistics.median(one.machine_disk_wait_share for one in runs), 3),
+        "disk_written_mib": round(sum(one.disk_written_mib for one in runs)),
+    }
+
+
+def _max_rss(runs: Sequence[Usage]) -> Figures:
+    names = runs[0].max_rss_mib
+    return {name: round(max(one.max_rss_mib[name] for one in runs)) for name in names}
+
+
+def _median(runs: Sequence[Answers], what: str, share: float) -> float:
+    return round(statistics.median(percentile(getattr(one, what), share) for one in runs), 2)
