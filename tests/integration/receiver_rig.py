@@ -25,6 +25,9 @@ from tracequill_collector.queue.reader import QueueReader
 START_SECONDS = 30.0
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 PROTOBUF = "application/x-protobuf"
+JSON = "application/json"
+SHARED_MAX_BYTES = 2_000_000
+"""The limit on requests of the receiver that tests share."""
 
 
 def free_port() -> int:
@@ -176,6 +179,16 @@ async def _read(folder: Path) -> list[Record]:
     finally:
         await reader.close()
     return found
+
+
+def names_in(receiver: ReceiverProcess) -> set[str]:
+    """The names of all spans in its queue."""
+    return {item.name for item in receiver.spans()}
+
+
+def trailers_of(error: grpc.RpcError) -> dict[str, bytes]:
+    """The trailing metadata of a refusal."""
+    return {item.key: item.value for item in error.trailing_metadata()}
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:

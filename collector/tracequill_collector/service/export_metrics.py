@@ -10,12 +10,15 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from tracequill.settings import Settings
 from tracequill_collector.pipeline import QueuedRecord
-from tracequill_collector.processor.policy import PolicyCounts
+
+if TYPE_CHECKING:  # the receiver, which only asks where the file is, loads no processor
+    from tracequill_collector.processor.policy import PolicyCounts
 
 _STORE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _AGE_SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 60, 600, 3600, 86400)
