@@ -31,6 +31,7 @@ class Link:
         self._target = target
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._stranded = 0
         self._bytes_to_reset = 0
         self._better = asyncio.Event()
         self._better.set()
@@ -65,30 +66,41 @@ class Link:
         for writer in list(self._writers):
             _reset(writer)
 
+    def strand(self) -> None:
+        """Let every open connection go silent for good, as when a machine is gone."""
+        self._stranded = self.opened
+
     def reset_after(self, count: int) -> None:
         """Reset the connection that passes the next *count* bytes to Postgres, in their midst."""
         self._bytes_to_reset = count
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1
+        number = self.opened
         self._writers.add(writer)
         try:
             if self.mode == "refuse":
                 return
             await self._better.wait()
-            await self._join(reader, writer)
+            await self._join(number, reader, writer)
         except OSError:
             pass
         finally:
             self._writers.discard(writer)
             _reset(writer)
 
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _join(
+        self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         there_reader, there_writer = await asyncio.open_unix_connection(str(self._target))
         self._writers.add(there_writer)
         try:
-            forth = asyncio.ensure_future(self._pump(reader, there_writer, to_postgres=True))
-            back = asyncio.ensure_future(self._pump(there_reader, writer, to_postgres=False))
+            forth = asyncio.ensure_future(
+                self._pump(number, reader, there_writer, to_postgres=True)
+            )
+            back = asyncio.ensure_future(
+                self._pump(number, there_reader, writer, to_postgres=False)
+            )
             try:
                 await asyncio.wait({forth, back}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -100,10 +112,17 @@ class Link:
             _reset(there_writer)
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to_postgres: bool
+        self,
+        number: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        to_postgres: bool,
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(_CHUNK_BYTES):
+                if number <= self._stranded:
+                    continue
                 if self.mode == "black hole" or (self.mode == "half open" and not to_postgres):
                     await self._better.wait()
                 if to_postgres and self._bytes_to_reset:

@@ -49,10 +49,12 @@ class Rig:
         variables: Mapping[str, str] | None = None,
         through_link: bool = False,
         user: str = "postgres",
+        database_setup: str = "",
         data_dir: Path | None = None,
         postgres_dir: Path | None = None,
         before: Sequence[str] = (),
         requests_per_second: float = 16.0,
+        clients: int = 4,
     ) -> None:
         self.folder = folder
         self.data_dir = data_dir or folder / "data"
@@ -61,11 +63,14 @@ class Rig:
         self.postgres = Postgres(postgres_dir or folder / "pg", cluster)
         self.link = Link(self.postgres.server.socket_dir / ".s.PGSQL.5432")
         self.load = Load(f"http://127.0.0.1:{self.http_port}", f"127.0.0.1:{self.grpc_port}", seed)
-        self.allowed_exit_codes = {-signal.SIGKILL, 0}
+        # SIGTERM can come before the process has said what it does then.
+        self.allowed_exit_codes = {0, -signal.SIGKILL, -signal.SIGTERM}
         self._variables = dict(variables or {})
         self._through_link = through_link
         self._user = user
+        self._database_setup = database_setup
         self._requests_per_second = requests_per_second
+        self._clients = clients
         self._stack = AsyncExitStack()
         environment = self._environment()
         self.receiver, self.exporter = (
@@ -105,11 +110,16 @@ class Rig:
         ]
         for task in running:
             self._stack.callback(task.cancel)
-        for item in (self.postgres, self.receiver, self.exporter):
-            item.start()
-        self._stack.callback(self.load.stop)
-        tasks.create_task(self.load.run(requests_per_second=self._requests_per_second))
-        await self.accepted(1)
+        self.postgres.start()
+        if self._database_setup:
+            await self.postgres.execute(self._database_setup)
+        self.receiver.start()
+        self.exporter.start()
+        if self._clients:
+            self._stack.callback(self.load.stop)
+            rate = self._requests_per_second
+            tasks.create_task(self.load.run(clients=self._clients, requests_per_second=rate))
+        await self._fresh_span_flows()
 
     def _environment(self) -> dict[str, str]:
         clean = {
