@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,9 @@ def _payload() -> bytes:
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(("TRACEQUILL_", "PHOENIX_")):
+            monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRACEQUILL_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "200")
@@ -109,3 +114,131 @@ def test_a_sender_cannot_write_on_the_terminal(
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "red[bold]" in shown
+
+
+@pytest.mark.parametrize("hostile", ["\x1b[2J", "\x9b2J", "\u202e", "\x7f", "\x07", "\r", "\x00"])
+def test_nothing_that_a_sender_wrote_is_obeyed_by_the_terminal(
+    letters: DeadLetters, capsys: pytest.CaptureFixture[str], hostile: str
+) -> None:
+    request = ExportTraceServiceRequest()
+    span = request.resource_spans.add().scope_spans.add().spans.add(name=f"name{hostile}end")
+    span.attributes.add(key=f"key{hostile}").value.string_value = f"Grüße {hostile} 你好"
+    letter_id = _add(
+        letters,
+        gzip.compress(request.SerializeToString()),
+        f"bad{hostile}reason",
+        project=f"bot{hostile}",
+    )
+
+    for words in (["list"], ["list", "--json"], ["show", letter_id], ["show", letter_id, "--json"]):
+        assert main(["dead-letters", *words]) == 0
+        shown = capsys.readouterr().out
+        assert hostile not in shown
+        assert all(sign.isprintable() or sign == "\n" for sign in shown)
+        if words[0] == "show" and "--json" not in words:
+            assert "Grüße" in shown and "你好" in shown
+
+
+def test_the_payload_that_a_person_sees_is_json(
+    letters: DeadLetters, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = ExportTraceServiceRequest()
+    request.resource_spans.add().scope_spans.add().spans.add(name='\x9b"[bold]\U0001d173\\')
+    letter_id = _add(letters, gzip.compress(request.SerializeToString()), "bad.")
+
+    assert main(["dead-letters", "show", letter_id]) == 0
+
+    shown = capsys.readouterr().out
+    payload = json.loads(shown[shown.index("{") :])
+    assert (
+        payload["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"]
+        == '\x9b"[bold]\U0001d173\\'
+    )
+
+
+def test_discarding_needs_a_confirmation(
+    letters: DeadLetters, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letter_id = _add(letters, _payload(), "bad.")
+
+    assert main(["dead-letters", "discard", letter_id]) == 2
+    assert "would be deleted for good. Confirm with --yes." in capsys.readouterr().err
+    assert len(letters.list()) == 1
+
+    assert main(["dead-letters", "discard", letter_id, "--yes"]) == 0
+    assert capsys.readouterr().out == "1 dead letter discarded.\n"
+    assert letters.list() == []
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y\n", 0), ("n\n", 2), ("", 2)])
+def test_at_a_terminal_discarding_asks(
+    letters: DeadLetters, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
+) -> None:
+    _add(letters, _payload(), "bad.")
+    _add(letters, _payload(), "bad.", project="other")
+    terminal = io.StringIO(answer)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+
+    code = main(["dead-letters", "discard", "--all"])
+
+    assert (code == 0) == (left == 0)
+    assert len(letters.list()) == left
+
+
+@pytest.mark.parametrize("command", ["replay", "discard"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give the ids of dead letters, or --all."),
+        (["--all", "0" * 20], "give the ids of dead letters, or --all."),
+        (["../../etc/passwd"], "there is no dead letter '../../etc/passwd'"),
+        (["\x1b[2J"], "there is no dead letter '\\x1b[2J'"),
+    ],
+)
+def test_a_wrong_choice_of_letters_is_one_sentence(
+    letters: DeadLetters,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    words: list[str],
+    said: str,
+) -> None:
+    _add(letters, _payload(), "bad.")
+
+    assert main(["dead-letters", command, *words]) == 2
+
+    assert said in capsys.readouterr().err
+    assert len(letters.list()) == 1
+
+
+def test_a_letter_that_another_backend_refused_is_not_replayed_here(
+    letters: DeadLetters, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letter_id = letters.add(
+        Record(RecordKind.OTLP_TRACES, 0, _payload(), "", "gzip"),
+        "otlp-far: it answered 400.",
+        what="span",
+        details={"exporter": "otlp-far"},
+    )
+
+    assert main(["dead-letters", "replay", letter_id]) == 2
+    assert capsys.readouterr().err == (
+        f"tracequill: {letter_id} was refused by otlp-far, and is stored here already. "
+        "Discard it when that backend does not need it.\n"
+    )
+    assert main(["dead-letters", "replay", "--all", "--json"]) == 0
+
+    said = capsys.readouterr()
+    assert said.err.startswith("1 dead letter was left out: another backend has refused")
+    assert json.loads(said.out)["solved_letters"] == 0
+    assert len(letters.list()) == 1
+
+
+def test_replaying_letters_needs_an_exporter(
+    letters: DeadLetters, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letter_id = _add(letters, _payload(), "bad.")
+
+    assert main(["dead-letters", "replay", letter_id]) == 1
+
+    assert capsys.readouterr().err.startswith("tracequill: no exporter runs at ")
