@@ -105,7 +105,9 @@ def decode(record: Record, *, max_bytes: int, policy: Policy | None = None) -> D
     request = parse_record(record, max_bytes=max_bytes)
     decoded = Decoded()
     spoilt: dict[int, str] = {}
+    named = record.project_name
     if policy is not None:
+        named = policy.text(named)
         applied = policy.apply(request)
         decoded.policy_counts, spoilt = applied.counts, applied.failed
     resource: trace_pb2.ResourceSpans | None = None
@@ -113,7 +115,7 @@ def decode(record: Record, *, max_bytes: int, policy: Policy | None = None) -> D
     for place, (resource_spans, _, otlp_span) in enumerate(all_spans(request)):
         if resource_spans is not resource:
             resource = resource_spans
-            project_name = record.project_name or _project_name(resource_spans.resource)
+            project_name = named or _project_name(resource_spans.resource)
         reason = spoilt.get(place) or span_problem(otlp_span)
         if not reason:
             try:

@@ -2,30 +2,44 @@
 
 A parsed request enters and is changed in place; the names of the rules that hit leave, span by
 span. Rules are names of attributes whose value goes as a whole, regular expressions, and detectors
-(``detectors.py``). A text that is JSON is read, changed within and written anew, also inside JSON
-inside JSON; a text that no rule hits keeps each of its bytes. No input or output.
+(``detectors.py``). JSON is changed within, also JSON inside JSON; a text that no rule hits keeps
+each of its bytes, a JSON text that one hits all others. No input or output.
 """
 
 from __future__ import annotations
 
-import fnmatch
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import re2
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tracequill_collector.processor.detectors import DETECTORS, Detector, marker, phones
+from tracequill_collector.processor import detectors as known
+from tracequill_collector.processor import json_text
+from tracequill_collector.processor.credentials import is_aws_secret
+from tracequill_collector.processor.marks import OWN_KEYS, marker
 
-# JSON in JSON in JSON: arguments of tools in messages in an input.
-_MAX_LEVELS = 6
+KEY = "key"
+"""The rule that takes out the whole value of a key."""
+
+# JSON in JSON in JSON: each level doubles the backslashes, so there are never many.
+_MAX_LEVELS = 16
+# What one rule takes out may uncover something for another.
+_MAX_ROUNDS = 4
 _MAX_CACHED_KEYS = 20_000
+_MAX_CACHED_KEY_SIGNS = 200
+# A shorter number is no secret, but often a count.
+_SHORTEST_NUMBER = 6
+_LEAST_NUMBER = 10 ** (_SHORTEST_NUMBER - 1)
+# Numbers that are what they say: without them there are no costs.
+_COUNTS = ("llm.token_count.", "llm.cost.")
+_QUOTED_NAME = re.compile(r'"\s*:')
+_MAX_PATTERN_BYTES = 10_000
 
-PHONE = "phone"
-DETECTOR_NAMES = (*DETECTORS, PHONE)
+_Without = Callable[[str], str]
 
 
 class Redaction:
@@ -39,189 +53,333 @@ class Redaction:
         detectors: Iterable[str] = (),
         phone_regions: Iterable[str] = (),
     ) -> None:
-        """Raises ValueError for a pattern that is none, and for an unknown detector."""
-        self._keys = [key.lower() for key in keys]
+        """Raises ValueError for what is no key, pattern, detector or region."""
+        made = known.detectors(set(detectors), tuple(phone_regions))
+        self._detectors = [(one.name, _compiled(one.mark), one.without) for one in made]
+        self._finds_keys = any(one.name == known.API_KEY for one in made)
+        self._finds_numbers = any(one.name in (known.CARD, known.PHONE) for one in made)
+        self._mark = _compiled("|".join(f"(?:{one.mark})" for one in made)) if made else None
+        names = [marker(name) for name in (*known.NAMES, *(patterns or {}), KEY)]
+        self._patterns: list[tuple[str, _Without]] = [
+            (name, _pattern(name, pattern, names)) for name, pattern in (patterns or {}).items()
+        ]
+        rules = [_normal(key) for key in keys]
+        self._hidden = _key_rules(rules)
         self._known_keys: dict[str, bool] = {}
-        self._rules: list[tuple[str, Detector]] = []
-        wanted = set(detectors)
-        if unknown := wanted - set(DETECTOR_NAMES):
-            raise ValueError(
-                f"there is no detector {sorted(unknown)[0]!r}, but {', '.join(DETECTOR_NAMES)}"
-            )
-        self._rules += [(name, DETECTORS[name]) for name in DETECTORS if name in wanted]
-        if PHONE in wanted:
-            self._rules.append((PHONE, phones(tuple(phone_regions))))
-        for name, pattern in (patterns or {}).items():
-            self._rules.append((name, _pattern(name, pattern)))
+        self._known_names: dict[str, str] = {}
+        self._glance = self._glance_at([one.mark for one in made], rules)
 
-    def text(self, text: str, hits: set[str]) -> str:
-        """Give *text* without what the rules find in it; add their names to *hits*."""
-        return self._text(text, hits, 0)
+    @property
+    def is_any(self) -> bool:
+        """Whether there is any rule."""
+        return bool(self._detectors or self._patterns or self._hidden is not None)
 
-    def value(self, value: AnyValue, hits: set[str]) -> None:
-        """Change *value* in place."""
-        kind = value.WhichOneof("value")
-        if kind == "string_value":
-            text = value.string_value
-            if (new := self._text(text, hits, 0)) is not text:
-                value.string_value = new
-        elif kind == "array_value":
-            for item in value.array_value.values:
-                self.value(item, hits)
-        elif kind == "kvlist_value":
-            self.pairs(value.kvlist_value.values, hits)
-        elif kind == "int_value":
-            if (digits := self._number(value.int_value, hits)) is not None:
-                value.string_value = digits
-        elif kind == "bytes_value":
-            self._bytes(value, hits)
+    def _glance_at(self, marks: list[str], rules: list[str]) -> Any:
+        """Make what finds something wherever a rule could hit, also in JSON and in protobuf.
 
-    def pairs(self, pairs: Iterable[KeyValue], hits: set[str]) -> None:
-        """Change the values of *pairs* in place."""
-        for pair in pairs:
-            if self._is_key(pair.key):
-                if pair.value.string_value != marker("key"):
-                    pair.value.string_value = marker("key")
-                hits.add("key")
-            else:
-                self.value(pair.value, hits)
+        None when there is no telling: a pattern may want the beginning of a text, or its end.
+        """
+        words = [max(re.findall(r"[\w-]+", rule), key=len, default="") for rule in rules]
+        if self._patterns or "" in words:
+            return None
+        words = [f"(?i:{re.escape(word)})" for word in words]
+        return _compiled("|".join(f"(?:{mark})" for mark in (*marks, *words, r"\\u")))
+
+    # --- requests -----------------------------------------------------------------------
 
     def span(self, span: Span) -> set[str]:
         """Change *span* in place; give the names of the rules that hit."""
         hits: set[str] = set()
-        name = span.name
-        if (new := self._text(name, hits, 0)) is not name:
-            span.name = new
-        message = span.status.message
-        if message and (new := self._text(message, hits, 0)) is not message:
-            span.status.message = new
+        if self._is_clean(span):
+            return hits
+        self._fields(span, hits, "name", "trace_state")
+        if span.HasField("status"):
+            self._fields(span.status, hits, "message")
         self.pairs(span.attributes, hits)
         for event in span.events:
-            name = event.name
-            if (new := self._text(name, hits, 0)) is not name:
-                event.name = new
+            self._fields(event, hits, "name")
             self.pairs(event.attributes, hits)
         for link in span.links:
+            self._fields(link, hits, "trace_state")
             self.pairs(link.attributes, hits)
         return hits
 
+    def around(self, holder: Resource | InstrumentationScope) -> set[str]:
+        """Change what surrounds spans in place; give the names of the rules that hit."""
+        hits: set[str] = set()
+        if isinstance(holder, InstrumentationScope):
+            self._fields(holder, hits, "name", "version")
+        else:
+            for entity in holder.entity_refs:
+                self._fields(entity, hits, "schema_url", "type")
+                for names in (entity.id_keys, entity.description_keys):
+                    names[:] = [self._name(name, hits) for name in names]
+        self.pairs(holder.attributes, hits)
+        return hits
+
+    def text(self, text: str, hits: set[str]) -> str:
+        """Give *text* without what the rules find in it; add their names to *hits*."""
+        return self._text(text, hits, "", 0)
+
+    def pairs(self, pairs: Iterable[KeyValue], hits: set[str], above: str = "") -> None:
+        """Change *pairs*, which stand at the path *above*, in place."""
+        for pair in pairs:
+            key = pair.key
+            path = f"{above}.{key}" if above else key
+            if self._is_hidden(path) and path not in OWN_KEYS:
+                if pair.value.string_value != marker(KEY):
+                    pair.value.string_value = marker(KEY)
+                    hits.add(KEY)
+            else:
+                self.value(pair.value, hits, path)
+            if (name := self._name(key, hits)) != key:
+                pair.key = name
+
+    def value(self, value: AnyValue, hits: set[str], path: str = "") -> None:
+        """Change *value*, which stands at *path*, in place."""
+        kind = value.WhichOneof("value")
+        if kind == "string_value":
+            text = value.string_value
+            if (new := self._string(text, hits, path, 0)) is not text:
+                value.string_value = new
+        elif kind == "array_value":
+            for place, item in enumerate(value.array_value.values):
+                at = f"{path}.{place}"
+                if self._is_hidden(at):
+                    if item.string_value != marker(KEY):
+                        item.string_value = marker(KEY)
+                        hits.add(KEY)
+                else:
+                    self.value(item, hits, at)
+        elif kind == "kvlist_value":
+            self.pairs(value.kvlist_value.values, hits, path)
+        elif kind in ("int_value", "double_value"):
+            number = getattr(value, kind)
+            if not path.startswith(_COUNTS) and abs(number) >= _LEAST_NUMBER:
+                digits = self._number(repr(number), hits)
+                if digits is not None:
+                    value.string_value = digits
+        elif kind == "bytes_value":
+            self._bytes(value, hits, path)
+
+    def _fields(self, message: Any, hits: set[str], *names: str) -> None:
+        """Change texts that are fields of *message*."""
+        for name in names:
+            text = getattr(message, name)
+            if text and (new := self._text(text, hits, "", 0)) is not text:
+                setattr(message, name, new)
+
+    def _is_clean(self, span: Span) -> bool:
+        """Say by a glance whether no rule can hit: so it is with most spans."""
+        if self._glance is None or self._glance.search(span.SerializeToString()) is not None:
+            return False
+        # Numbers are no text in protobuf.
+        return not self._finds_numbers or not (
+            _hold_long_numbers(span.attributes)
+            or any(_hold_long_numbers(event.attributes) for event in span.events)
+            or any(_hold_long_numbers(link.attributes) for link in span.links)
+        )
+
     # --- texts --------------------------------------------------------------------------
 
-    def _text(self, text: str, hits: set[str], level: int) -> str:
+    def _text(self, text: str, hits: set[str], path: str, level: int) -> str:
         """Give the same object where nothing is found."""
-        if level < _MAX_LEVELS and text.lstrip()[:1] in ("{", "["):
-            try:
-                content = json.loads(text)
-            except (ValueError, RecursionError):
-                pass
-            else:
-                found: set[str] = set()
-                try:
-                    new = self._json(content, found, level + 1)
-                except RecursionError:
-                    new, found = content, set()
-                if found:
-                    hits |= found
-                    return json.dumps(new, ensure_ascii=False)
-                return text
-        for name, rule in self._rules:
-            new = rule(text)
-            if new != text:
-                hits.add(name)
-                text = new
+        if self._glance is not None and not _holds(self._glance, text):
+            return text
+        if level < _MAX_LEVELS and json_text.is_json(text):
+            return json_text.changed(text, self._changes(hits, level + 1), path)
+        if self._hidden is not None and _QUOTED_NAME.search(text):
+            # No JSON as a whole, but perhaps lines of it, or JSON that somebody has cut off.
+            text = json_text.changed(text, self._only_hiding(hits), path)
+        return self._plain(text, hits)
+
+    def _plain(self, text: str, hits: set[str]) -> str:
+        for _ in range(_MAX_ROUNDS):
+            before = text
+            if self._mark is not None and _holds(self._mark, text):
+                for name, mark, without in self._detectors:
+                    if _holds(mark, text) and (new := without(text)) != text:
+                        hits.add(name)
+                        text = new
+            for name, without in self._patterns:
+                if (new := without(text)) != text:
+                    hits.add(name)
+                    text = new
+            if text is before:
+                break
         return text
 
-    def _json(self, content: Any, hits: set[str], level: int) -> Any:
-        if isinstance(content, str):
-            return self._text(content, hits, level)
-        if isinstance(content, dict):
-            found: dict[str, Any] = {}
-            for key, item in content.items():
-                name = self._text(key, hits, _MAX_LEVELS)
-                if self._is_key(key):
-                    if item != marker("key"):
-                        hits.add("key")
-                    found[name] = marker("key")
-                else:
-                    found[name] = self._json(item, hits, level)
-            return found
-        if isinstance(content, list):
-            return [self._json(item, hits, level) for item in content]
-        if isinstance(content, int) and not isinstance(content, bool):
-            new = self._number(content, hits)
-            return content if new is None else new
-        return content
+    def _string(self, text: str, hits: set[str], path: str, level: int) -> str:
+        if self._finds_keys and is_aws_secret(path, text):
+            hits.add(known.API_KEY)
+            return marker(known.API_KEY)
+        return self._text(text, hits, path, level)
 
-    def _number(self, number: int, hits: set[str]) -> str | None:
+    def _changes(self, hits: set[str], level: int) -> json_text.Changes:
+        return json_text.Changes(
+            string=lambda text, path: self._string(text, hits, path, level),
+            number=lambda number: self._number(number, hits),
+            name=lambda name: self._name(name, hits),
+            is_hidden=None if self._hidden is None else lambda path: self._hides(path, hits),
+            hidden=marker(KEY),
+        )
+
+    def _only_hiding(self, hits: set[str]) -> json_text.Changes:
+        return json_text.Changes(
+            string=lambda text, path: text,
+            number=lambda number: None,
+            name=lambda name: name,
+            is_hidden=lambda path: self._hides(path, hits),
+            hidden=marker(KEY),
+        )
+
+    def _number(self, number: str, hits: set[str]) -> str | None:
         """Give what takes the place of *number*, None where it stays."""
-        if -(10**10) < number < 10**10:
+        digits = number.removeprefix("-")
+        if not digits.isdecimal():
+            try:
+                exact = float(number)
+            except ValueError:
+                return None
+            if not exact.is_integer() or abs(exact) > 1e20:
+                return None
+            digits = str(abs(int(exact)))
+        if len(digits) < _SHORTEST_NUMBER:
             return None
-        text = str(number)
-        new = self._text(text, hits, _MAX_LEVELS)
-        return None if new is text else new
+        new = self._plain(digits, hits)
+        return None if new is digits else new
 
-    def _bytes(self, value: AnyValue, hits: set[str]) -> None:
-        try:
-            text = value.bytes_value.decode()
-        except UnicodeDecodeError:
-            return
-        if (new := self._text(text, hits, 0)) is not text:
-            value.bytes_value = new.encode()
+    def _bytes(self, value: AnyValue, hits: set[str], path: str) -> None:
+        # What is no UTF-8 in them stays what it is.
+        text = value.bytes_value.decode(errors="surrogateescape")
+        if (new := self._text(text, hits, path, 0)) is not text:
+            value.bytes_value = new.encode(errors="surrogateescape")
 
     # --- keys ---------------------------------------------------------------------------
 
-    def _is_key(self, key: str) -> bool:
-        """Say whether the value of *key* goes as a whole.
+    def _name(self, name: str, hits: set[str]) -> str:
+        """Give the name of a value without what the rules find in it."""
+        new = self._known_names.get(name)
+        if new is None:
+            found: set[str] = set()
+            new = self._plain(name, found)
+            hits |= found
+            if not found and len(name) <= _MAX_CACHED_KEY_SIGNS:
+                if len(self._known_names) >= _MAX_CACHED_KEYS:
+                    self._known_names.clear()
+                self._known_names[name] = new
+        return new
 
-        A rule with a dot or a star is compared with the whole key, and with all above it; one
-        without, with each of its segments.
-        """
-        if not self._keys:
-            return False
-        known = self._known_keys.get(key)
-        if known is None:
-            if len(self._known_keys) >= _MAX_CACHED_KEYS:
-                self._known_keys.clear()
-            known = self._known_keys[key] = self._matches(key.lower())
-        return known
-
-    def _matches(self, key: str) -> bool:
-        segments = key.split(".")
-        for rule in self._keys:
-            if "." in rule or "*" in rule:
-                parts = rule.count(".") + 1
-                if fnmatch.fnmatchcase(key, rule) or (
-                    len(segments) > parts and fnmatch.fnmatchcase(".".join(segments[:parts]), rule)
-                ):
-                    return True
-            elif rule in segments:
-                return True
+    def _hides(self, path: str, hits: set[str]) -> bool:
+        """Say whether what stands at *path* within JSON is hidden, which then is a hit."""
+        if self._is_hidden(path):
+            hits.add(KEY)
+            return True
         return False
 
+    def _is_hidden(self, path: str) -> bool:
+        """Say whether the value at *path* goes as a whole.
 
-def _pattern(name: str, pattern: str) -> Detector:
+        A rule is compared with the path from the beginning of any of its segments on.
+        """
+        if self._hidden is None:
+            return False
+        hidden = self._known_keys.get(path)
+        if hidden is None:
+            hidden = _holds(self._hidden, _normal(path))
+            if len(path) <= _MAX_CACHED_KEY_SIGNS:
+                if len(self._known_keys) >= _MAX_CACHED_KEYS:
+                    self._known_keys.clear()
+                self._known_keys[path] = hidden
+        return hidden
+
+
+def _hold_long_numbers(pairs: Iterable[KeyValue]) -> bool:
+    return any(_is_long_number(pair.value) for pair in pairs)
+
+
+def _is_long_number(value: AnyValue) -> bool:
+    kind = value.WhichOneof("value")
+    if kind == "string_value":
+        return False
+    if kind == "int_value":
+        return bool(abs(value.int_value) >= _LEAST_NUMBER)
+    if kind == "double_value":
+        return bool(abs(value.double_value) >= _LEAST_NUMBER)
+    if kind == "array_value":
+        return any(_is_long_number(item) for item in value.array_value.values)
+    return kind == "kvlist_value" and _hold_long_numbers(value.kvlist_value.values)
+
+
+def _compiled(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(pattern, options=options)
+
+
+def _holds(pattern: Any, text: str) -> bool:
+    try:
+        found = pattern.search(text)
+    except UnicodeEncodeError:  # a lone surrogate is no UTF-8
+        found = pattern.search(_without_surrogates(text))
+    return found is not None
+
+
+def _without_surrogates(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _normal(path: str) -> str:
+    """Give *path* as it will be nested: without white space around segments, or empty ones."""
+    return ".".join(segment for part in path.split(".") if (segment := part.strip()))
+
+
+def _key_rules(rules: list[str]) -> Any:
+    """Make one expression of all *rules*; None without any."""
+    if not rules:
+        return None
+    if "" in rules:
+        raise ValueError("a key is empty")
+    written = "|".join(".*".join(re2.escape(part) for part in rule.split("*")) for rule in rules)
+    return _compiled(rf"(?is)(?:^|\.)(?:{written})(?:\.|$)")
+
+
+def _pattern(name: str, pattern: str, markers: list[str]) -> _Without:
     """Make a rule of a regular expression, by an engine whose time is linear in the text."""
     if not re.fullmatch(r"[a-z0-9_-]{1,40}", name):
         raise ValueError(f"the name of a pattern is a-z, 0-9, '_' and '-', not {name!r}")
-    options = re2.Options()
-    options.log_errors = False
+    if name in (*known.NAMES, KEY):
+        raise ValueError(f"a pattern cannot have the name {name!r}, which a rule of its own has")
+    if len(pattern) > _MAX_PATTERN_BYTES:
+        raise ValueError(f"the pattern {name!r} is longer than {_MAX_PATTERN_BYTES} characters")
     try:
-        compiled = re2.compile(pattern, options=options)
+        compiled = _compiled(pattern)
     except re2.error as error:
+        said = error.args[0].decode() if isinstance(error.args[0], bytes) else error
         raise ValueError(
-            f"the pattern {name!r} is no regular expression of RE2 ({error}); "
+            f"the pattern {name!r} is no regular expression of RE2 ({said}); "
             "look-around and back-references are not among them"
         ) from None
-    if compiled.search("") is not None or compiled.search(marker(name)) is not None:
-        raise ValueError(f"the pattern {name!r} finds an empty text, or its own marker")
+    for example in ("", "a", "a b"):
+        if any(found.end() == found.start() for found in compiled.finditer(example)):
+            raise ValueError(f"the pattern {name!r} finds an empty text")
+    for text in markers:
+        if compiled.search(text) is not None:
+            raise ValueError(
+                f"the pattern {name!r} finds something in {text!r}, which stands where something "
+                "was taken out; let it ask for more"
+            )
     replacement = marker(name)
 
     def without(text: str) -> str:
-        # A lone surrogate is no UTF-8; such a text is repaired further on.
-        clean = text.encode("utf-8", "replace").decode()
-        if compiled.search(clean) is None:
+        try:
+            is_found = compiled.search(text) is not None
+        except UnicodeEncodeError:  # such a text is repaired further on
+            text = _without_surrogates(text)
+            is_found = compiled.search(text) is not None
+        if not is_found:
             return text
-        new: str = compiled.sub(replacement, clean)
+        new: str = compiled.sub(lambda found: replacement if found[0] else "", text)
         return new
 
     return without

@@ -118,7 +118,9 @@ def _prepare(record: Record, parcel: Parcel, max_bytes: int, policy: Policy | No
     payload = decompress(record.payload, record.content_encoding, max_bytes)
     request = parse_traces(payload, record.content_type)
     refused = {place: reason for place, reason in rejected_spans(request)}
+    project_name = record.project_name
     if policy is not None:
+        project_name = policy.text(project_name)
         applied = policy.apply(request)
         parcel.policy_counts.update(applied.counts)
         refused = applied.failed | refused
@@ -128,8 +130,8 @@ def _prepare(record: Record, parcel: Parcel, max_bytes: int, policy: Policy | No
             for place, payload_of_one in alone(record, refused.keys(), max_bytes=max_bytes)
         ]
         _keep_only(request, lambda place: place not in refused)
-    if record.project_name:
-        _name_project(request, storable_text(record.project_name))
+    if project_name:
+        _name_project(request, storable_text(project_name))
     spans = count_spans(request)
     if not spans:
         return Piece(b"", 0)
