@@ -2,6 +2,9 @@
 
 The receiver answers by these functions, the processor interprets by the same ones, so both
 refuse the same spans. They know neither. No input or output.
+
+Read although nobody should send it any more, because to ignore it would lose spans without a word:
+the names of OTLP before 0.15 (``instrumentation_library_spans``), and keys in snake case.
 """
 
 from __future__ import annotations
@@ -9,11 +12,13 @@ from __future__ import annotations
 import json
 import zlib
 from base64 import b64encode
+from binascii import unhexlify
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
@@ -26,6 +31,15 @@ _TRACE_ID_BYTES = 16
 _SPAN_ID_BYTES = 8
 _NO_TRACE_ID = bytes(_TRACE_ID_BYTES)
 _NO_SPAN_ID = bytes(_SPAN_ID_BYTES)
+
+# What stands for an id that is not hex: no id has this length, so its span alone is rejected.
+_NOT_HEX = b"not hex"
+
+_SCOPE_SPANS = ("scopeSpans", "scope_spans")
+
+# ResourceSpans.instrumentation_library_spans until OTLP 0.15; its fields are those of ScopeSpans.
+_OLD_SCOPE_SPANS = 1000
+_LENGTH_DELIMITED = 2
 
 # 16 + MAX_WBITS makes zlib expect a gzip header and check its CRC.
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
@@ -130,9 +144,19 @@ def parse_traces(payload: bytes, content_type: str) -> ExportTraceServiceRequest
             f"content type {content_type!r} is not supported. Use {PROTOBUF} or {JSON}."
         )
     try:
-        return ExportTraceServiceRequest.FromString(payload)
+        request = ExportTraceServiceRequest.FromString(payload)
+        _adopt_old_scope_spans(request)
     except DecodeError as error:
         raise PermanentError(f"the body is not an ExportTraceServiceRequest: {error}.") from None
+    return request
+
+
+def _adopt_old_scope_spans(request: ExportTraceServiceRequest) -> None:
+    for resource_spans in request.resource_spans:
+        fields = UnknownFieldSet(resource_spans)
+        for unknown in (fields[place] for place in range(len(fields))):
+            if (unknown.field_number, unknown.wire_type) == (_OLD_SCOPE_SPANS, _LENGTH_DELIMITED):
+                resource_spans.scope_spans.add().MergeFromString(unknown.data)
 
 
 def _parse_json(payload: bytes) -> ExportTraceServiceRequest:
@@ -144,48 +168,108 @@ def _parse_json(payload: bytes) -> ExportTraceServiceRequest:
     if not isinstance(content, dict):
         raise PermanentError("the body is JSON, but not an object.")
     try:
-        _hex_ids_to_bytes(content)
-        request = ExportTraceServiceRequest()
-        ParseDict(content, request, ignore_unknown_fields=True)
-    except (ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        _to_protobuf_json(content)
+        try:
+            return _from_protobuf_json(content)
+        except ParseError:
+            # A text cut in the middle of a character, as JavaScript does it, is repaired here:
+            # protobuf can hold no lone surrogate.
+            repaired = _without_lone_surrogates(content)
+            if repaired == content:
+                raise
+            return _from_protobuf_json(repaired)
+    except (
+        ParseError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise PermanentError(
             f"the body is not an ExportTraceServiceRequest in JSON: {error}."
         ) from None
+
+
+def _from_protobuf_json(content: Any) -> ExportTraceServiceRequest:
+    request = ExportTraceServiceRequest()
+    ParseDict(content, request, ignore_unknown_fields=True)
     return request
 
 
-def _hex_ids_to_bytes(content: dict[str, Any]) -> None:
-    """Replace every hex id in *content* by the base64 that ``ParseDict`` reads."""
+def _without_lone_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {
+            _without_lone_surrogates(key): _without_lone_surrogates(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_lone_surrogates(item) for item in value]
+    return value
 
-    def replace(holder: dict[str, Any], *names: str) -> None:
-        for name in names:
-            if text := holder.get(name):
-                holder[name] = b64encode(bytes.fromhex(text)).decode()
 
-    for resource_spans in content.get("resourceSpans") or ():
-        for scope_spans in resource_spans.get("scopeSpans") or ():
-            for span in scope_spans.get("spans") or ():
-                replace(span, "traceId", "spanId", "parentSpanId")
-                for link in span.get("links") or ():
-                    replace(link, "traceId", "spanId")
+def _to_protobuf_json(content: dict[str, Any]) -> None:
+    """Make protobuf's JSON of OTLP's: hex ids become base64, old names become the ones of today."""
+    for resource_spans in _items(content, "resourceSpans", "resource_spans"):
+        for old in ("instrumentationLibrarySpans", "instrumentation_library_spans"):
+            if scopes := resource_spans.pop(old, None):
+                _rename_scope(scopes)
+                resource_spans["scopeSpans"] = [*_items(resource_spans, *_SCOPE_SPANS), *scopes]
+                resource_spans.pop("scope_spans", None)
+        for scope_spans in _items(resource_spans, *_SCOPE_SPANS):
+            for span in _items(scope_spans, "spans"):
+                _hex_to_base64(span, "traceId", "trace_id", "spanId", "span_id")
+                _hex_to_base64(span, "parentSpanId", "parent_span_id")
+                for link in _items(span, "links"):
+                    _hex_to_base64(link, "traceId", "trace_id", "spanId", "span_id")
+
+
+def _items(holder: dict[str, Any], *names: str) -> Any:
+    for name in names:
+        if found := holder.get(name):
+            return found
+    return ()
+
+
+def _rename_scope(scopes: list[dict[str, Any]]) -> None:
+    for scope_spans in scopes:
+        for old in ("instrumentationLibrary", "instrumentation_library"):
+            if old in scope_spans:
+                scope_spans["scope"] = scope_spans.pop(old)
+
+
+def _hex_to_base64(holder: dict[str, Any], *names: str) -> None:
+    """Replace hex by the base64 that ``ParseDict`` reads; text that is not hex by no id at all."""
+    for name in names:
+        if text := holder.get(name):
+            try:
+                plain = unhexlify(text)
+            except ValueError:
+                plain = _NOT_HEX
+            holder[name] = b64encode(plain).decode()
 
 
 def span_problem(span: Span) -> str:
     """Say in one sentence what is wrong with the span's ids; empty when nothing is."""
     if len(span.trace_id) != _TRACE_ID_BYTES:
-        return f"trace_id has {len(span.trace_id)} bytes instead of {_TRACE_ID_BYTES}."
+        return _wrong_length("trace_id", span.trace_id, f"{_TRACE_ID_BYTES}")
     if span.trace_id == _NO_TRACE_ID:
         return "trace_id is all zeros."
     if len(span.span_id) != _SPAN_ID_BYTES:
-        return f"span_id has {len(span.span_id)} bytes instead of {_SPAN_ID_BYTES}."
+        return _wrong_length("span_id", span.span_id, f"{_SPAN_ID_BYTES}")
     if span.span_id == _NO_SPAN_ID:
         return "span_id is all zeros."
     if len(span.parent_span_id) not in (0, _SPAN_ID_BYTES):
-        return (
-            f"parent_span_id has {len(span.parent_span_id)} bytes "
-            f"instead of {_SPAN_ID_BYTES} or none."
-        )
+        return _wrong_length("parent_span_id", span.parent_span_id, f"{_SPAN_ID_BYTES} or none")
     return ""
+
+
+def _wrong_length(name: str, value: bytes, expected: str) -> str:
+    if value == _NOT_HEX:
+        return f"{name} is not hex."
+    return f"{name} has {len(value)} bytes instead of {expected}."
 
 
 def rejected_spans(request: ExportTraceServiceRequest) -> list[RejectedSpan]:

@@ -183,10 +183,12 @@ def test_json_has_ids_in_hex_of_either_case_and_numbers_as_text() -> None:
         pytest.param(b"[]", id="no object"),
         pytest.param(b'{"resourceSpans": 1}', id="a number for a list"),
         pytest.param(b'{"resourceSpans": [1]}', id="a number for an object"),
-        pytest.param(_json({"traceId": "xyz"}), id="an id that is not hex"),
         pytest.param(_json({"traceId": 5}), id="an id that is no text"),
         pytest.param(_json({"name": 5}), id="a number for text"),
         pytest.param(b'{"a":' * 100_000, id="too deep"),
+        pytest.param(_json({"startTimeUnixNano": 1e300}), id="a time beyond all bounds"),
+        pytest.param(_json({"startTimeUnixNano": -1}), id="a time below zero"),
+        pytest.param(_json({"name": "a", "startTimeUnixNano": "x"}), id="a time that is none"),
         pytest.param(b"\xff", id="not UTF-8"),
     ],
 )
@@ -200,6 +202,75 @@ def test_json_and_protobuf_of_one_request_are_the_same() -> None:
 
     expected = _request(Span(trace_id=TRACE_ID, span_id=SPAN_ID, name="chat"))
     assert parse_traces(payload, JSON) == expected
+
+
+@pytest.mark.parametrize("name", ["traceId", "spanId", "parentSpanId"])
+@pytest.mark.parametrize("text", ["xyz", "5b8", "z" * 32, "z" * 16, "5b 8e ff f7 98 03 81 03", "ä"])
+def test_an_id_that_is_not_hex_rejects_its_span_alone(name: str, text: str) -> None:
+    good = {"traceId": TRACE_ID.hex(), "spanId": SPAN_ID.hex()}
+    payload = {"resourceSpans": [{"scopeSpans": [{"spans": [{**good, name: text}, good]}]}]}
+
+    (rejected,) = rejected_spans(parse_traces(json.dumps(payload).encode(), JSON))
+
+    names = {"traceId": "trace_id", "spanId": "span_id", "parentSpanId": "parent_span_id"}
+    assert rejected == (0, f"{names[name]} is not hex.")
+
+
+def test_json_in_snake_case_is_read_too() -> None:
+    one = {"trace_id": TRACE_ID.hex(), "span_id": SPAN_ID.hex(), "parent_span_id": SPAN_ID.hex()}
+    payload = {"resource_spans": [{"scope_spans": [{"spans": [one]}]}]}
+
+    request = parse_traces(json.dumps(payload).encode(), JSON)
+
+    assert request == _request(Span(trace_id=TRACE_ID, span_id=SPAN_ID, parent_span_id=SPAN_ID))
+
+
+def test_a_lone_surrogate_in_json_becomes_the_replacement_character() -> None:
+    one = {
+        "traceId": TRACE_ID.hex(),
+        "spanId": SPAN_ID.hex(),
+        "name": "cut \ud83d",
+        "attributes": [{"key": "\udc00", "value": {"stringValue": "\U0001f600 whole"}}],
+    }
+
+    request = parse_traces(_json(one), JSON)
+
+    (span,) = request.resource_spans[0].scope_spans[0].spans
+    assert span.name == "cut \ufffd"
+    assert span.attributes[0].key == "\ufffd"
+    assert span.attributes[0].value.string_value == "\U0001f600 whole"
+
+
+def test_spans_under_the_names_before_otlp_0_15_are_found_in_protobuf() -> None:
+    old = _request(Span(name="old")).resource_spans[0].scope_spans[0]
+    old.scope.name = "library"
+    inner = old.SerializeToString()
+    # Field 1000, length-delimited.
+    library_spans = b"\xc2\x3e" + bytes([len(inner)]) + inner
+    payload = b"\x0a" + bytes([len(library_spans)]) + library_spans
+
+    request = parse_traces(payload, PROTOBUF)
+
+    assert list(request.resource_spans[0].scope_spans) == [old]
+
+
+@pytest.mark.parametrize(
+    ("spans", "library"),
+    [
+        ("instrumentationLibrarySpans", "instrumentationLibrary"),
+        ("instrumentation_library_spans", "instrumentation_library"),
+    ],
+)
+def test_spans_under_the_names_before_otlp_0_15_are_found_in_json(spans: str, library: str) -> None:
+    old = {library: {"name": "library"}, "spans": [{"spanId": SPAN_ID.hex(), "name": "old"}]}
+    new = {"spans": [{"name": "new"}]}
+    payload = {"resourceSpans": [{spans: [old], "scopeSpans": [new]}]}
+
+    request = parse_traces(json.dumps(payload).encode(), JSON)
+
+    first, second = request.resource_spans[0].scope_spans
+    assert (first.spans[0].name, second.spans[0].name) == ("new", "old")
+    assert (second.scope.name, second.spans[0].span_id) == ("library", SPAN_ID)
 
 
 # --- ids --------------------------------------------------------------------------------
