@@ -406,7 +406,8 @@ def _unreachable(error: BaseException) -> str:
     said = None
     if isinstance(error, OSError):
         # Names that are not found have numbers of their own.
-        said = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+        number = error.errno or 0
+        said = os.strerror(number) if number > 0 else error.strerror
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         said = "its certificate is not trusted"
     elif isinstance(error, aiohttp.ClientSSLError):

@@ -80,7 +80,10 @@ GrpcScript = Callable[[int, GrpcContext], Awaitable[bytes]]
 
 @asynccontextmanager
 async def grpc_backend(
-    script: GrpcScript | None = None, *, options: tuple[tuple[str, int], ...] = ()
+    script: GrpcScript | None = None,
+    *,
+    options: tuple[tuple[str, int], ...] = (),
+    credentials: grpc.ServerCredentials | None = None,
 ) -> AsyncIterator[Backend]:
     """Run an OTLP/gRPC backend."""
     backend = Backend()
@@ -99,9 +102,12 @@ async def grpc_backend(
     service, method = EXPORT.strip("/").split("/")
     handlers = {method: grpc.unary_unary_rpc_method_handler(export)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    if credentials is None:
+        backend.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+        backend.url = f"https://localhost:{port}"
     await server.start()
-    backend.url = f"http://127.0.0.1:{port}"
     try:
         yield backend
     finally:
