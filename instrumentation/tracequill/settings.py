@@ -61,19 +61,32 @@ class RouteSettings(BaseModel):
 
 
 class ExporterSettings(BaseModel):
-    """One entry of ``exporters:``: an OTLP backend that gets every span as well."""
+    """One entry of ``exporters:``. Each field is one row of ``docs/exporters.md``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    endpoint: str
-    """Base URL; by HTTP, ``/v1/traces`` is added where it is missing."""
-    protocol: Literal["http/protobuf", "grpc"] = "http/protobuf"
-    headers: dict[str, str] = Field(default_factory=dict, repr=False)
-    """Sent with each request; ``${env:NAME}`` stands for a variable, so that keys stay out."""
-    compression: Literal["gzip", "none"] = "gzip"
-    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
-    keep: bool = False
-    """Whether the queue keeps what this backend has not got, although room is needed."""
+    endpoint: str = Field(
+        description="Base URL. By HTTP, `/v1/traces` is added where it is missing. By gRPC it is "
+        "a scheme, a host and a port (4317, or 443 with https)."
+    )
+    protocol: Literal["http/protobuf", "grpc"] = Field(
+        "http/protobuf", description="`http/protobuf` or `grpc`."
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict,
+        repr=False,
+        description="Sent with each request. `${env:NAME}` stands for a variable, so that keys "
+        "stay out of the file.",
+    )
+    compression: Literal["gzip", "none"] = Field("gzip", description="`gzip` or `none`.")
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        30.0, description="How long one request may take, from connecting to the answer."
+    )
+    keep: bool = Field(
+        False,
+        description="Whether the queue keeps what this backend has not got although it needs the "
+        "room. Senders then get a retryable answer when the queue is full.",
+    )
 
     @field_validator("endpoint")
     @classmethod
