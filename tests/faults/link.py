@@ -95,12 +95,8 @@ class Link:
         there_reader, there_writer = await asyncio.open_unix_connection(str(self._target))
         self._writers.add(there_writer)
         try:
-            forth = asyncio.ensure_future(
-                self._pump(number, reader, there_writer, to_postgres=True)
-            )
-            back = asyncio.ensure_future(
-                self._pump(number, there_reader, writer, to_postgres=False)
-            )
+            forth = asyncio.ensure_future(self._pump(number, True, reader, there_writer))
+            back = asyncio.ensure_future(self._pump(number, False, there_reader, writer))
             try:
                 await asyncio.wait({forth, back}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -114,10 +110,9 @@ class Link:
     async def _pump(
         self,
         number: int,
+        to_postgres: bool,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        *,
-        to_postgres: bool,
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(_CHUNK_BYTES):

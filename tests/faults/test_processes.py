@@ -65,16 +65,10 @@ async def test_asked_to_end_under_load_they_end_in_order_and_lose_nothing(
 
 
 async def test_clocks_that_jump_cost_nothing(cluster: Path, tmp_path: Path) -> None:
-    library = subprocess.run(
-        ["faketime", "-f", "+0", "printenv", "LD_PRELOAD"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
     offset = tmp_path / "offset"
     offset.write_text("+0")
     variables = {
-        "LD_PRELOAD": library,
+        "LD_PRELOAD": _faketime_library(),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
@@ -88,6 +82,11 @@ async def test_clocks_that_jump_cost_nothing(cluster: Path, tmp_path: Path) -> N
             wanted = time.time() + hours * 3600
             await until(lambda wanted=wanted: abs(_clock(rig) - wanted) < 60)  # type: ignore[misc]
         await rig.settle()
+
+
+def _faketime_library() -> str:
+    command = ["faketime", "-f", "+0", "printenv", "LD_PRELOAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _clock(rig: Rig) -> float:
