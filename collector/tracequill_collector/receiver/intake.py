@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tracequill_collector.errors import CollectorError, QueueFullError, RetryableError
-from tracequill_collector.otlp import decompress
+from tracequill_collector.otlp import JSON, OversizeError, decompress, media_type
 from tracequill_collector.pipeline import Record, RecordConsumer, RecordKind
-from tracequill_collector.receiver.check import check
+from tracequill_collector.receiver.check import Checked, check
 from tracequill_collector.receiver.metrics import ReceiverMetrics
 
 # A sender does not notice that it is held for this long, while a refusal costs it a retry of the
@@ -26,8 +26,17 @@ _POLL_SECONDS = 0.1
 # All requests between their arrival and their answer hold at most this much.
 IN_FLIGHT_MAX_BYTES = 256 * 1024 * 1024
 
-# From this size on, decompressing is worth a thread.
-_THREAD_BYTES = 64 * 1024
+# Interpreting less than this takes the loop some milliseconds at most; more goes to a thread, so
+# that other senders are answered meanwhile. JSON takes ten times as long as protobuf.
+_INLINE_BYTES = 1024 * 1024
+_INLINE_JSON_BYTES = 64 * 1024
+
+# What is being interpreted in threads takes about this much memory at once: so many bytes for each
+# byte of a request. One huge request leaves a quarter to all others.
+_INTERPRETED_MAX_BYTES = 256 * 1024 * 1024
+_INTERPRETED_BYTES = 4
+_INTERPRETED_JSON_BYTES = 16
+_HUGE_BYTES = _INTERPRETED_MAX_BYTES * 3 // 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +68,7 @@ class InFlight:
         try:
             yield lease
         finally:
-            if lease.bytes:
-                self._held_bytes -= lease.bytes
-                async with self._released:
-                    self._released.notify_all()
+            await lease.shrink_to(0)
 
     async def take(self, count: int, owned: int) -> None:
         """Hold *count* bytes more than *owned*, when there is room or nothing else is held."""
@@ -76,6 +82,13 @@ class InFlight:
                     "Send again later."
                 ) from None
         self._held_bytes += count
+
+    async def release(self, count: int) -> None:
+        """Hold *count* bytes less."""
+        # Outside of the lock: what is released is free even when this task is cancelled now.
+        self._held_bytes -= count
+        async with self._released:
+            self._released.notify_all()
 
     def _fits(self, count: int, owned: int) -> bool:
         return self._held_bytes == owned or self._held_bytes + count <= self._max_bytes
@@ -94,6 +107,13 @@ class Lease:
             await self._in_flight.take(count - self.bytes, self.bytes)
             self.bytes = count
 
+    async def shrink_to(self, count: int) -> None:
+        """Hold no more than *count* bytes."""
+        if count < self.bytes:
+            released = self.bytes - count
+            self.bytes = count
+            await self._in_flight.release(released)
+
 
 class Intake:
     """Takes requests for all receivers of a process."""
@@ -109,6 +129,7 @@ class Intake:
     ) -> None:
         self.request_max_bytes = request_max_bytes
         self.in_flight = InFlight(in_flight_max_bytes, patience_seconds)
+        self._interpreted = InFlight(_INTERPRETED_MAX_BYTES, patience_seconds)
         self._consumer = consumer
         self._metrics = metrics
         self._patience_seconds = patience_seconds
@@ -131,9 +152,7 @@ class Intake:
         started = time.monotonic()
         span_count = 0
         try:
-            plain = await self._decompress(payload, content_encoding)
-            checked = check(plain, content_type)
-            del plain
+            checked = await self._check(payload, content_type, content_encoding)
             span_count = checked.span_count
             accepted = Accepted(checked.rejected_count, checked.message)
             # What waits for the disk is the bytes alone, not what was parsed from them.
@@ -160,11 +179,30 @@ class Intake:
         )
         return accepted
 
-    async def _decompress(self, payload: bytes, content_encoding: str) -> bytes:
-        limit = self.request_max_bytes
-        if content_encoding and len(payload) >= _THREAD_BYTES:
-            return await asyncio.to_thread(decompress, payload, content_encoding, limit)
-        return decompress(payload, content_encoding, limit)
+    async def _check(self, payload: bytes, content_type: str, content_encoding: str) -> Checked:
+        """Decompress and check: at once what is small, in a thread what is large."""
+        is_json = media_type(content_type) == JSON
+        inline = min(_INLINE_JSON_BYTES if is_json else _INLINE_BYTES, self.request_max_bytes)
+        try:
+            plain = decompress(payload, content_encoding, inline)
+        except OversizeError:
+            if inline == self.request_max_bytes:
+                raise
+        else:
+            return check(plain, content_type)
+        # How large it becomes is known only where it is not compressed.
+        size = self.request_max_bytes if content_encoding else len(payload)
+        cost = size * (_INTERPRETED_JSON_BYTES if is_json else _INTERPRETED_BYTES)
+        async with self._interpreted.lease() as lease:
+            await lease.grow_to(min(cost, _HUGE_BYTES))
+            return await asyncio.to_thread(
+                self._decompress_and_check, payload, content_type, content_encoding
+            )
+
+    def _decompress_and_check(
+        self, payload: bytes, content_type: str, content_encoding: str
+    ) -> Checked:
+        return check(decompress(payload, content_encoding, self.request_max_bytes), content_type)
 
     async def _keep(self, record: Record) -> None:
         """Pass *record* on; a full queue is given a moment before the sender is refused."""

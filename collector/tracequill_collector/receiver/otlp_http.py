@@ -1,12 +1,17 @@
 """OTLP over HTTP: requests come in, the intake keeps them as they came, the answer goes out.
 
-Every answer of ``/v1/traces`` is in the request's own encoding. This module knows no queue.
+Every answer is in the request's own encoding. This module knows no queue.
+
+There are no CORS headers: a page in a browser has no business with a service that asks nobody to
+sign in, and every content type that is read here makes a browser ask first. The Host header is not
+checked, for the senders' names for this machine are theirs to choose.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from grpc import StatusCode
@@ -39,13 +44,24 @@ _log = logging.getLogger(__name__)
 
 def otlp_http_app(intake: Intake) -> web.Application:
     """Give the application; run it with ``auto_decompress=False``, for the bytes stay as sent."""
-    app = web.Application()
+    app = web.Application(middlewares=[_not_found])
     app[_INTAKE] = intake
     app.router.add_post(TRACES_PATH, _export)
     app.router.add_route("*", TRACES_PATH, _wrong_method)
     for signal in ("logs", "metrics"):
         app.router.add_route("*", f"/v1/{signal}", _not_taken)
     return app
+
+
+@web.middleware
+async def _not_found(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        sentence = f"{request.path} is not served. Send traces to {TRACES_PATH}."
+        return _response(request, Answer(StatusCode.UNIMPLEMENTED, 404, sentence))
 
 
 async def _wrong_method(request: web.Request) -> web.Response:
@@ -62,14 +78,14 @@ async def _not_taken(request: web.Request) -> web.Response:
 
 async def _export(request: web.Request) -> web.Response:
     intake = request.app[_INTAKE]
-    content_type = request.headers.get("Content-Type", "")
+    content_type = _text(request.headers.get("Content-Type", ""))
     try:
         kind = media_type(content_type)
         if kind not in (PROTOBUF, JSON):
             raise UnsupportedError(
                 f"content type {content_type!r} is not supported. Use {PROTOBUF} or {JSON}."
             )
-        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        encoding = _text(request.headers.get("Content-Encoding", "")).strip().lower()
         if encoding not in _ENCODINGS:
             raise UnsupportedError(
                 f"content encoding {encoding!r} is not supported. Use gzip, deflate or none."
@@ -103,7 +119,6 @@ async def _read_body(request: web.Request, lease: Lease, max_bytes: int) -> byte
     if announced is not None:
         if announced > max_bytes:
             raise _oversize(max_bytes)
-        await lease.grow_to(announced)
     parts: list[bytes] = []
     size = 0
     try:
@@ -126,6 +141,11 @@ def _oversize(max_bytes: int) -> OversizeError:
         f"the request is larger than {max_bytes} bytes. "
         "Send smaller batches, or raise request_max_bytes."
     )
+
+
+def _text(header: str) -> str:
+    """Give a header's text; bytes that are not UTF-8 would be kept by no queue."""
+    return header.encode("utf-8", "replace").decode()
 
 
 def _project_name(request: web.Request) -> str:

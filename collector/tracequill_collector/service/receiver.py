@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
-from aiohttp import web
 from prometheus_client import (
     CollectorRegistry,
     Histogram,
@@ -22,8 +19,9 @@ from prometheus_client import (
 )
 
 from tracequill.settings import Settings
-from tracequill_collector.errors import StartError
 from tracequill_collector.queue.writer import QueueWriter
+from tracequill_collector.receiver.connections import connection_limits
+from tracequill_collector.receiver.http_server import serve_http
 from tracequill_collector.receiver.intake import Intake
 from tracequill_collector.receiver.metrics import ReceiverMetrics
 from tracequill_collector.receiver.otlp_grpc import serve_grpc
@@ -32,8 +30,6 @@ from tracequill_collector.service.export_metrics import metrics_file
 from tracequill_collector.service.exposition import GaugeOf, StatusOf, add_exposition
 from tracequill_collector.service.process import run_service
 
-# Less than what a supervisor waits before it kills.
-_STOP_SECONDS = 10.0
 _SYNC_SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
 
 _log = logging.getLogger("tracequill_collector.service.receiver")
@@ -43,6 +39,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Take requests until *stop* is set, then answer those in flight."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
+    limits = connection_limits()
     async with AsyncExitStack() as stack:
         # The queue first: nothing may be accepted before it can be kept.
         queue = await _open_queue(settings, registry)
@@ -56,8 +53,12 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             app, registry, lambda: queue.problem or _stopping(stop), also=metrics_file(settings)
         )
         # Both are left, and so finish what is in flight, before the queue is closed.
-        await stack.enter_async_context(serve_grpc(intake, settings.host, settings.otlp_grpc_port))
-        await stack.enter_async_context(_serve_http(app, settings.host, settings.otlp_http_port))
+        await stack.enter_async_context(
+            serve_grpc(intake, settings.host, settings.otlp_grpc_port, limits)
+        )
+        await stack.enter_async_context(
+            serve_http(app, settings.host, settings.otlp_http_port, limits)
+        )
         _log.info(
             "receiver takes spans",
             extra={
@@ -109,37 +110,16 @@ def _add_metrics(
             "What requests between arrival and answer hold.",
             lambda: intake.in_flight.held_bytes,
         ),
-        StatusOf("exporter", settings.data_dir / "collector" / "exporter.status.json"),
+        # Its numbers stand in the file that it leaves beside.
+        StatusOf(
+            "exporter", settings.data_dir / "collector" / "exporter.status.json", only_age=True
+        ),
     ):
         registry.register(collector)
 
 
-def _reason(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else str(error)
-
-
 def _stopping(stop: asyncio.Event) -> str:
     return "the receiver is stopping." if stop.is_set() else ""
-
-
-@asynccontextmanager
-async def _serve_http(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
-    """Serve *app* on one socket; leaving finishes the requests in flight."""
-    runner = web.AppRunner(
-        app, access_log=None, auto_decompress=False, shutdown_timeout=_STOP_SECONDS
-    )
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, host, port, reuse_port=False, backlog=1024).start()
-        except OSError as error:
-            raise StartError(
-                f"OTLP/HTTP cannot listen on {host}:{port}: {_reason(error)}. "
-                "Stop what listens there, or set otlp_http_port (TRACEQUILL_OTLP_HTTP_PORT)."
-            ) from None
-        yield
-    finally:
-        await runner.cleanup()
 
 
 if __name__ == "__main__":
