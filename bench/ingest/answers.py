@@ -16,13 +16,17 @@ from bench.ingest.sender import Order, Report
 from bench.ingest.sending import new_salt, sending
 from bench.ingest.servers import BenchError, Connection, Databases, connected, running_collector
 from bench.ingest.spans import SPANS_A_TRACE, ids_of
-from bench.ingest.storing import SENDER, pids_of
+from bench.ingest.storing import groups_of
 
 _LOOK_SECONDS = 0.02
 _WARM_SECONDS = 2.0
 _IN_FLIGHT = 64
 _PATIENCE_SECONDS = 60.0
-_NEW = "SELECT id, span_id FROM spans WHERE id > $1 ORDER BY id"
+_NEW = """
+SELECT id, span_id FROM spans WHERE id > $1
+UNION ALL
+SELECT id, span_id FROM spans WHERE id = ANY($2::int[])
+"""
 
 
 @dataclass(slots=True)
@@ -61,12 +65,11 @@ async def measure_answers(
             seconds=_WARM_SECONDS + seconds,
             spans_per_second=spans_per_second,
         )
-        pids = await pids_of(databases, url, collector)
         seen: dict[str, float] = {}
         async with connected(url) as connection, asyncio.TaskGroup() as tasks:
             looking = tasks.create_task(_look(connection, seen))
             async with sending(order, folder) as sender:
-                async with metered({**pids, SENDER: sender.pid}) as usage:
+                async with metered(groups_of(databases, url, collector, sender.pid)) as usage:
                     report = await sender.result()
             await _until_seen(seen, report.acknowledged_spans)
             looking.cancel()
@@ -75,10 +78,16 @@ async def measure_answers(
 
 async def _look(connection: Connection, seen: dict[str, float]) -> None:
     highest = 0
+    # Transactions that run side by side may commit in another order than that of their row ids.
+    left_out: set[int] = set()
     while True:
-        for record in await connection.fetch(_NEW, highest):
-            highest = record["id"]
-            seen[record["span_id"]] = time.monotonic()
+        found = await connection.fetch(_NEW, highest, list(left_out))
+        now = time.monotonic()
+        seen.update((record["span_id"], now) for record in found)
+        if ids := {record["id"] for record in found}:
+            left_out |= set(range(highest + 1, max(ids) + 1))
+            left_out -= ids
+            highest = max(highest, *ids)
         await asyncio.sleep(_LOOK_SECONDS)
 
 

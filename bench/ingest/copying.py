@@ -7,14 +7,16 @@ question of what is stored already.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from bench.ingest.meter import POSTGRES, Usage, metered
+from bench.ingest.meter import BACKENDS, POSTGRES, Groups, Usage, metered
 from bench.ingest.progress import count_spans
 from bench.ingest.servers import BenchError, Connection, Databases, connected
-from bench.ingest.storing import BACKEND
 from tracequill_collector.exporter.postgres import MAX_BATCH_SPANS
 
 _BEFORE = ("projects", "project_sessions")
@@ -48,8 +50,10 @@ class Copied:
 Batch = dict[str, bytes]
 
 
-async def measure_copy(databases: Databases, source_url: str) -> Copied:
-    """COPY the rows of *source_url* into a fresh database."""
+async def measure_copy(
+    databases: Databases, source_url: str, connection_counts: Sequence[int]
+) -> list[Copied]:
+    """COPY the rows of *source_url* into a fresh database, by each number of connections."""
     async with connected(source_url) as source:
         columns = {table: await _columns(source, table) for table in (*_BEFORE, *_TABLES)}
         highest = await source.fetchval("SELECT max(id) FROM spans")
@@ -59,17 +63,40 @@ async def measure_copy(databases: Databases, source_url: str) -> Copied:
             for low in range(0, highest, MAX_BATCH_SPANS)
         ]
     expected = await count_spans(source_url)
-    async with databases.fresh("copied") as url, connected(url) as connection:
-        await connection.execute("DELETE FROM projects")
-        await _write(connection, columns, before)
-        pid = await connection.fetchval("SELECT pg_backend_pid()")
-        async with metered({BACKEND: pid, POSTGRES: databases.postgres.pid}) as usage:
+    copied = []
+    for count in connection_counts:
+        async with databases.fresh("copied") as url:
+            async with connected(url) as connection:
+                await connection.execute("DELETE FROM projects")
+                await _write(connection, columns, before)
+            copied.append(await _copy(databases, url, columns, batches, expected, count))
+            if await count_spans(url) != expected:
+                raise BenchError("COPY has not stored all rows")
+    return copied
+
+
+async def _copy(
+    databases: Databases,
+    url: str,
+    columns: dict[str, list[str]],
+    batches: list[Batch],
+    spans: int,
+    connections: int,
+) -> Copied:
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(connected(url)) for _ in range(connections)]
+        pids = [await connection.fetchval("SELECT pg_backend_pid()") for connection in opened]
+
+        async def find() -> Groups:
+            return {BACKENDS: pids, POSTGRES: [databases.postgres.pid]}
+
+        async with metered(find) as usage:
             began = time.monotonic()
-            await _write(connection, columns, batches)
+            async with asyncio.TaskGroup() as tasks:
+                for place, connection in enumerate(opened):
+                    tasks.create_task(_write(connection, columns, batches[place::connections]))
             seconds = time.monotonic() - began
-        if await count_spans(url) != expected:
-            raise BenchError("COPY has not stored all rows")
-    return Copied(expected, expected / seconds, usage)
+    return Copied(spans, spans / seconds, usage)
 
 
 async def _columns(connection: Connection, table: str) -> list[str]:

@@ -17,6 +17,7 @@ from bench.ingest.storing import TRACES, Stored
 Figures = dict[str, Any]
 
 _BUSY_SHARE = 0.95
+_COPIES = ("copy", "copy_by_two")
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -79,7 +80,7 @@ def of_answers(runs: Sequence[Answers]) -> Figures:
         "visible_ms_p95": _median(runs, "visible_ms", 0.95),
         "held_back_requests": sum(one.held_back_requests for one in runs),
         "refused_requests": sum(one.refused_requests for one in runs),
-        "max_rss_mib": _max_rss([one.usage for one in runs]),
+        "max_memory_mib": _max_memory([one.usage for one in runs]),
         "machine": _machine([one.usage for one in runs]),
     }
 
@@ -100,7 +101,7 @@ def of_overload(one: Overload) -> Figures:
         "drain_seconds": round(one.drain_seconds, 1),
         "queue_max_mib": round(one.queue_max_bytes / 1024**2, 1),
         "queue_highest_mib": round(one.queue_highest_bytes / 1024**2, 1),
-        "max_rss_mib": _max_rss([one.usage]),
+        "max_memory_mib": _max_memory([one.usage]),
         "machine": _machine([one.usage]),
     }
 
@@ -108,14 +109,15 @@ def of_overload(one: Overload) -> Figures:
 def add_ratios(found: Figures) -> None:
     """Add how ours compares, and what limits it, where the parts for that were measured."""
     ratios: Figures = {}
+    copied = [found[name]["spans_per_second"] for name in _COPIES if name in found]
     for name in ("sustained", "drained", "growth"):
         if name not in found:
             continue
         ours = found[name]["spans_per_second"]
         if "phoenix" in found:
             ratios[f"{name}_to_phoenix"] = round(ours / found["phoenix"]["spans_per_second"], 1)
-        if "copy" in found:
-            ratios[f"{name}_to_copy"] = round(ours / found["copy"]["spans_per_second"], 2)
+        if copied:
+            ratios[f"{name}_to_copy"] = round(ours / max(copied), 2)
     found["ratios"] = ratios
     if "sustained" in found:
         found["limit"] = _limit(found["sustained"])
@@ -147,7 +149,7 @@ def _processes(runs: Sequence[tuple[Usage, int]]) -> Figures:
                 1,
             ),
             "core_share": round(statistics.median(usage.core_share(name) for usage, _ in runs), 2),
-            "max_rss_mib": round(max(usage.max_rss_mib.get(name, 0.0) for usage, _ in runs)),
+            "max_memory_mib": round(max(usage.max_memory_mib.get(name, 0.0) for usage, _ in runs)),
         }
         for name in names
     }
@@ -162,9 +164,9 @@ def _machine(runs: Sequence[Usage]) -> Figures:
     }
 
 
-def _max_rss(runs: Sequence[Usage]) -> Figures:
-    names = runs[0].max_rss_mib
-    return {name: round(max(one.max_rss_mib[name] for one in runs)) for name in names}
+def _max_memory(runs: Sequence[Usage]) -> Figures:
+    names = runs[0].max_memory_mib
+    return {name: round(max(one.max_memory_mib.get(name, 0.0) for one in runs)) for name in names}
 
 
 def _median(runs: Sequence[Answers], what: str, share: float) -> float:

@@ -24,7 +24,7 @@ from bench.ingest.servers import (
     running_collector,
 )
 from bench.ingest.spans import SPANS_A_TRACE, ids_of
-from bench.ingest.storing import SENDER, TRACES, pids_of
+from bench.ingest.storing import TRACES, groups_of
 
 _IN_FLIGHT = 240
 _LOOK_SECONDS = 0.25
@@ -83,12 +83,11 @@ async def measure_overload(
             spans_per_second=spans_per_second,
             repeats=False,
         )
-        pids = await pids_of(databases, url, collector)
         highest = [0]
         async with asyncio.TaskGroup() as tasks:
             looking = tasks.create_task(_look(collector.queue_dir, highest))
             async with sending(order, folder) as sender:
-                async with metered({**pids, SENDER: sender.pid}) as usage:
+                async with metered(groups_of(databases, url, collector, sender.pid)) as usage:
                     report = await sender.result()
             began = time.monotonic()
             await _until_drained(collector, progress)

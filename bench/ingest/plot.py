@@ -15,6 +15,7 @@ _BARS = (
     ("sustained", "senders\ngoing on", _OURS),
     ("drained", "from a\nbacklog", _OURS),
     ("copy", "bare\nCOPY", _LIMIT),
+    ("copy_by_two", "COPY\nby two", _LIMIT),
 )
 
 

@@ -95,6 +95,7 @@ class Run:
         sustained: list[Stored] = []
         drained: list[Stored] = []
         copied: list[Copied] = []
+        copied_by_two: list[Copied] = []
         for _ in range(scale.rounds):
             sustained.append(
                 await measure_sustained(
@@ -112,11 +113,17 @@ class Run:
                     )
                 )
                 self._say(f"stored from a backlog: {drained[-1].spans_per_second:.0f} spans/s")
-                copied.append(await measure_copy(self._databases, url))
-                self._say(f"bare COPY: {copied[-1].spans_per_second:.0f} spans/s")
+                one, two = await measure_copy(self._databases, url, (1, 2))
+                copied.append(one)
+                copied_by_two.append(two)
+                self._say(
+                    f"bare COPY: {one.spans_per_second:.0f} spans/s, by two connections "
+                    f"{two.spans_per_second:.0f}"
+                )
         self.found["sustained"] = figures.of_stored(sustained)
         self.found["drained"] = figures.of_stored(drained)
         self.found["copy"] = figures.of_copied(copied)
+        self.found["copy_by_two"] = figures.of_copied(copied_by_two)
 
     async def answers(self) -> None:
         """Answers and visibility at half the load, with syncs and without, and at a quiet rate."""

@@ -39,11 +39,14 @@ class _Text:
             "".join(chance.choices(syllables, k=chance.choice((1, 2, 2, 3, 4))))
             for _ in range(_WORDS)
         ]
-        self._weights = np.cumsum([1 / (rank + 3) for rank in range(_WORDS)]).tolist()
+        weights = [1 / (rank + 3) for rank in range(_WORDS)]
+        self._weights = np.cumsum(weights).tolist()
+        lengths = [len(word) + 1 for word in self._words]
+        self._mean_length = float(np.average(lengths, weights=weights))
 
     def of(self, characters: int) -> str:
         """Give prose of about *characters*."""
-        count = max(1, characters // 6)
+        count = max(1, round(characters / self._mean_length))
         return " ".join(self._chance.choices(self._words, cum_weights=self._weights, k=count))
 
 

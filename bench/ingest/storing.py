@@ -9,13 +9,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench.ingest.meter import POSTGRES, Usage, metered
-from bench.ingest.progress import Progress, backend_pid, count_spans, until_stored, watched
+from bench.ingest.meter import (
+    BACKENDS,
+    POSTGRES,
+    FindGroups,
+    Groups,
+    Usage,
+    fixed,
+    metered,
+)
+from bench.ingest.progress import Progress, backend_pids, count_spans, until_stored, watched
 from bench.ingest.sender import Order, Report
 from bench.ingest.sending import new_salt, sending
 from bench.ingest.servers import (
@@ -32,7 +38,7 @@ TRACES = 170
 IN_FLIGHT = 4
 MAX_BEHIND_SPANS = 12_000
 PHOENIX_MAX_BEHIND_SPANS = 1_500
-RECEIVER, EXPORTER, BACKEND = "receiver", "exporter", "Postgres backend"
+RECEIVER, EXPORTER = "receiver", "exporter"
 PHOENIX, SENDER = "Phoenix", "sender"
 _WARM_SECONDS = 3.0
 _BACKLOG_SECONDS = 300.0
@@ -62,24 +68,29 @@ async def measure_phoenix(
     async with (
         databases.fresh("phoenix") as url,
         running_phoenix(url, folder) as phoenix,
-        watched(url, is_counted=True, stored_file=stored_file) as progress,
+        watched(url, stored_file=stored_file) as progress,
     ):
         order = _held_back(
             _order(phoenix.grpc_address, seconds), stored_file, PHOENIX_MAX_BEHIND_SPANS
         )
         pids = {PHOENIX: phoenix.process.pid, POSTGRES: databases.postgres.pid}
-        return await _sustain(order, folder, progress, pids, seconds, window_seconds)
+        return await _sustain(order, folder, progress, fixed(pids), seconds, window_seconds)
 
 
 async def measure_sustained(
     databases: Databases, folder: Path, *, seconds: float, window_seconds: float
 ) -> Stored:
     """Measure receiver and exporter on a fresh database while senders go on."""
-    async with _storing(databases, folder, "sustained") as (collector, progress, pids):
+    async with (
+        databases.fresh("sustained") as url,
+        running_collector(folder, url) as collector,
+        watched(url) as progress,
+    ):
+        find = groups_of(databases, url, collector)
         order = _held_back(
             _order(collector.grpc_address, seconds), collector.status_file, MAX_BEHIND_SPANS
         )
-        return await _sustain(order, folder, progress, pids, seconds, window_seconds)
+        return await _sustain(order, folder, progress, find, seconds, window_seconds)
 
 
 async def fill_queue(collector: Collector, folder: Path, spans: int) -> Report:
@@ -97,8 +108,7 @@ async def measure_drain(databases: Databases, url: str, folder: Path, spans: int
         report = await fill_queue(collector, folder, spans)
         async with watched(url) as progress:
             await collector.start_exporter()
-            pids = await pids_of(databases, url, collector)
-            async with metered(pids) as usage:
+            async with metered(groups_of(databases, url, collector)) as usage:
                 count = report.acknowledged_spans
                 began = time.monotonic(), progress.stored
                 await until_stored(progress, count, _BACKLOG_SECONDS)
@@ -112,15 +122,21 @@ async def measure_drain(databases: Databases, url: str, folder: Path, spans: int
 
 async def measure_growth(databases: Databases, folder: Path, *, spans: int, bucket: int) -> Stored:
     """Measure from an empty database to *spans*; the windows are buckets of so many spans."""
-    async with _storing(databases, folder, "growth") as (collector, progress, pids):
+    async with (
+        databases.fresh("growth") as url,
+        running_collector(folder, url) as collector,
+        watched(url) as progress,
+    ):
         order = _order(collector.grpc_address, 4 * _BACKLOG_SECONDS, spans=spans)
         order = _held_back(order, collector.status_file, MAX_BEHIND_SPANS)
-        async with sending(order, folder) as sender, metered({**pids, SENDER: sender.pid}) as usage:
-            report = await sender.result()
-            count = report.acknowledged_spans
-            await until_stored(progress, count, _BACKLOG_SECONDS)
-        moments = [report.began]
-        moments += [progress.moment_of(stored) for stored in range(bucket, spans + 1, bucket)]
+        async with sending(order, folder) as sender:
+            async with metered(groups_of(databases, url, collector, sender.pid)) as usage:
+                report = await sender.result()
+                count = report.acknowledged_spans
+                await until_stored(progress, count, _BACKLOG_SECONDS)
+        await check_count(url, count)
+    moments = [report.began]
+    moments += [progress.moment_of(stored) for stored in range(bucket, spans + 1, bucket)]
     windows = [bucket / (ended - began) for began, ended in itertools.pairwise(moments)]
     rate = count / (progress.moment_of(count) - report.began)
     return Stored(count, rate, windows, usage, report)
@@ -129,39 +145,23 @@ async def measure_growth(databases: Databases, folder: Path, *, spans: int, buck
 # --- parts ----------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def _storing(
-    databases: Databases, folder: Path, name: str
-) -> AsyncIterator[tuple[Collector, Progress, dict[str, int]]]:
-    """Run a collector on a fresh database, watch what it stores, and check the count at last."""
-    async with databases.fresh(name) as url:
-        async with (
-            running_collector(folder, url) as collector,
-            watched(url) as progress,
-        ):
-            yield collector, progress, await pids_of(databases, url, collector)
-        if collector.exporter_status() is None:
-            raise BenchError("the exporter said nothing of what it stored")
-
-
-async def pids_of(databases: Databases, url: str, collector: Collector) -> dict[str, int]:
-    """Give the processes that take part, by name."""
+def groups_of(
+    databases: Databases, url: str, collector: Collector, sender_pid: int = 0
+) -> FindGroups:
+    """Give a way to find the processes that take part."""
     assert collector.receiver is not None and collector.exporter is not None
-    # It connects as soon as it has looked at the queue.
-    for _ in range(100):
-        try:
-            backend = await backend_pid(url)
-            break
-        except BenchError:
-            await asyncio.sleep(0.05)
-    else:
-        raise BenchError("the exporter did not connect to Postgres")
-    return {
-        RECEIVER: collector.receiver.pid,
-        EXPORTER: collector.exporter.pid,
-        BACKEND: backend,
-        POSTGRES: databases.postgres.pid,
-    }
+    receiver_pid, exporter_pid = collector.receiver.pid, collector.exporter.pid
+
+    async def find() -> Groups:
+        groups = {
+            RECEIVER: [receiver_pid],
+            EXPORTER: [exporter_pid],
+            BACKENDS: await backend_pids(url),
+            POSTGRES: [databases.postgres.pid],
+        }
+        return groups | {SENDER: [sender_pid]} if sender_pid else groups
+
+    return find
 
 
 async def check_count(url: str, expected: int) -> None:
@@ -189,14 +189,14 @@ async def _sustain(
     order: Order,
     folder: Path,
     progress: Progress,
-    pids: Mapping[str, int],
+    find: FindGroups,
     seconds: float,
     window_seconds: float,
 ) -> Stored:
     async with sending(order, folder) as sender:
         await asyncio.sleep(_WARM_SECONDS)
         began = time.monotonic()
-        async with metered({**pids, SENDER: sender.pid}) as usage:
+        async with metered(_and_sender(find, sender.pid)) as usage:
             await asyncio.sleep(seconds)
         ended = time.monotonic()
         # Everything is answered for before the server goes away.
@@ -206,3 +206,10 @@ async def _sustain(
     windows = [progress.rate(a, b) for a, b in itertools.pairwise(moments)]
     stored = round(progress.stored_at(ended) - progress.stored_at(began))
     return Stored(stored, progress.rate(began, ended), windows, usage, report)
+
+
+def _and_sender(find: FindGroups, pid: int) -> FindGroups:
+    async def find_all() -> Groups:
+        return {**await find(), SENDER: [pid]}
+
+    return find_all

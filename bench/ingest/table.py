@@ -17,6 +17,7 @@ _STORED = {
     "drained": "Tracequill, from a backlog",
     "growth": "Tracequill, from an empty database to {spans:,} spans",
     "copy": "bare COPY of the same rows",
+    "copy_by_two": "the same by two connections side by side",
 }
 
 
@@ -57,7 +58,7 @@ def _stored(found: Mapping[str, Any]) -> Iterator[str]:
     ratios = found["ratios"]
     yield "### Stored spans per second"
     yield ""
-    yield "| | median | lowest to highest | times Phoenix | of COPY |"
+    yield "| | median | lowest to highest | times Phoenix | of the faster COPY |"
     yield "|---|---:|---:|---:|---:|"
     for name, title in _STORED.items():
         if (one := found.get(name)) is None:
@@ -86,15 +87,16 @@ def _costs(found: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|---:|---:|---:|"
     rows = [("Phoenix", "phoenix", "Phoenix, stock")]
     rows += [("receiver", "sustained", "receiver"), ("exporter", "sustained", "exporter")]
-    rows += [("Postgres backend", "sustained", "Postgres, the exporter's backend")]
+    rows += [("Postgres backends", "sustained", "Postgres, the exporter's backends")]
     rows += [("Postgres", "sustained", "Postgres, all of it")]
     rows += [("sender", "sustained", "sender (the bench)")]
-    rows += [("Postgres backend", "copy", "bare COPY: Postgres, the backend")]
+    rows += [("Postgres backends", "copy", "bare COPY: the backend")]
+    rows += [("Postgres backends", "copy_by_two", "bare COPY by two: the backends")]
     for name, part, title in rows:
         if one := found.get(part, {}).get("processes", {}).get(name):
             yield (
                 f"| {title} | {one['cpu_us_a_span']:,.0f} µs | {one['core_share']:.0%} "
-                f"| {one['max_rss_mib']:,} MiB |"
+                f"| {one['max_memory_mib']:,} MiB |"
             )
     yield ""
     yield from _limit(found)
@@ -167,7 +169,7 @@ def _growth(growth: Mapping[str, Any]) -> Iterator[str]:
     for place, rate in enumerate(growth["buckets"], start=1):
         yield f"| {place * growth['bucket_spans']:,} | {rate:,} |"
     yield ""
-    memory = {name: one["max_rss_mib"] for name, one in growth["processes"].items()}
+    memory = {name: one["max_memory_mib"] for name, one in growth["processes"].items()}
     yield f"Highest memory: {_memory(memory)}."
     yield ""
 
@@ -191,9 +193,9 @@ def _overload(overload: Mapping[str, Any]) -> Iterator[str]:
         f"{overload['queue_max_mib']:,.0f} MiB |"
     )
     yield f"| until the queue was empty again | {overload['drain_seconds']:.0f} s |"
-    yield f"| highest memory | {_memory(overload['max_rss_mib'])} |"
+    yield f"| highest memory | {_memory(overload['max_memory_mib'])} |"
 
 
 def _memory(sizes: Mapping[str, int]) -> str:
-    shown = {name: size for name, size in sizes.items() if name != "Postgres"}
+    shown = {name: size for name, size in sizes.items() if name != "Postgres backends"}
     return ", ".join(f"{name} {size:,} MiB" for name, size in shown.items())
