@@ -201,7 +201,10 @@ class ExportLoop:
         progress.exported_records += len(work.records)
         progress.last_exported_unix_seconds = time.time()
         decoded = [content for content in work.contents if isinstance(content, Decoded)]
-        progress.raw_genai_spans += sum(content.raw_genai_spans for content in decoded)
+        raw_genai_spans = sum(content.raw_genai_spans for content in decoded)
+        progress.raw_genai_spans += raw_genai_spans
+        self.metrics.raw_genai(raw_genai_spans)
+        self.metrics.seen_before(self._outcome.seen_before_spans, self._outcome.replaced_spans)
         if work.batch.source is not self.replaying:
             self.metrics.done(work.records)
         for content in decoded:

@@ -31,6 +31,7 @@ from tracequill_collector.service.export_loop import ExportLoop
 from tracequill_collector.service.export_metrics import (
     ExportMetrics,
     ExportRegistry,
+    LettersKept,
     metrics_file,
 )
 from tracequill_collector.service.lanes import Lanes
@@ -63,6 +64,11 @@ class _Exporters:
         self._stack = stack
         self._policy: Policy | None = policy_of(settings)
         self._registry = ExportRegistry(metrics_file(settings))
+        self._registry.gauge(
+            "tracequill_dead_letters_kept",
+            "Dead letters that lie in the folder now, of every process.",
+            LettersKept(settings.dead_letters_dir),
+        )
         self._dead_letters = DeadLetters(settings.dead_letters_dir)
         self._max_bytes = max(settings.request_max_bytes, _LEAST_MAX_BYTES)
         self._keep_seconds = settings.queue_keep_hours * 3600
@@ -103,7 +109,7 @@ class _Exporters:
             replaying=replaying,
             policy=self._policy,
         )
-        self._add_gauges(consumers.POSTGRES, lanes)
+        self._add_gauges(consumers.POSTGRES, lanes, loop)
         self._registry.gauge(
             "tracequill_postgres_ids_used_ratio",
             "Of the row ids that a table of Phoenix can have, how many the fullest has used.",
@@ -137,7 +143,7 @@ class _Exporters:
             max_bytes=self._max_bytes,
             policy=self._policy,
         )
-        self._add_gauges(consumer, loop)
+        self._add_gauges(consumer, loop, loop)
         self._registry.gauge(
             "tracequill_exporter_lost_records",
             "Records that left the queue before this exporter had them.",
@@ -151,17 +157,32 @@ class _Exporters:
             exporter=consumer,
         )
 
-    def _add_gauges(self, name: str, source: Lanes | OnwardLoop) -> None:
-        self._registry.gauge(
-            "tracequill_exporter_backlog_bytes",
-            "What of the queue this exporter has not done yet.",
+    def _add_gauges(
+        self, name: str, source: Lanes | OnwardLoop, loop: ExportLoop | OnwardLoop
+    ) -> None:
+        add = self._registry.gauge
+        add(
+            "otelcol_exporter_queue_size",
+            "What of the queue this exporter has not done yet, in bytes.",
             lambda: source.backlog_bytes,
             exporter=name,
         )
-        self._registry.gauge(
+        add(
+            "otelcol_exporter_queue_capacity",
+            "The byte cap of the queue, which all exporters share.",
+            lambda: self._settings.queue_max_bytes,
+            exporter=name,
+        )
+        add(
             "tracequill_exporter_backlog_age_seconds",
-            "How long ago the oldest record that is not done was received.",
+            "How long ago the oldest record that was read, but is not done, was received.",
             lambda: source.age_seconds,
+            exporter=name,
+        )
+        add(
+            "tracequill_exporter_waiting",
+            "1 while this exporter can store or send nothing and waits, else 0.",
+            lambda: float(bool(loop.progress.waiting)),
             exporter=name,
         )
 

@@ -68,11 +68,12 @@ class GaugeOf(Collector):
 
 
 class StatusOf(Collector):
-    """The numbers in another process's status file."""
+    """The numbers in another process's status file, or its age alone."""
 
-    def __init__(self, process: str, path: Path) -> None:
+    def __init__(self, process: str, path: Path, *, only_age: bool = False) -> None:
         self._process = process
         self._path = path
+        self._only_age = only_age
 
     def collect(self) -> Iterator[Metric]:
         """Give the numbers that are in the file now; none when there is no file."""
@@ -84,6 +85,8 @@ class StatusOf(Collector):
             f"How long ago the {self._process} wrote its status.",
             value=status.age_seconds,
         )
+        if self._only_age:
+            return
         documentation = f"From the status of the {self._process}."
         for key, value in status.values.items():
             if not isinstance(value, int | float):

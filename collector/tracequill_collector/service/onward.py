@@ -321,6 +321,7 @@ class OnwardLoop:
     def _note_sent(self, piece: Piece, answer: Answer) -> None:
         rejected = min(piece.spans, answer.rejected_spans)
         self._metrics.sent(piece.spans - rejected)
+        self._metrics.rejected(rejected)
         self.progress.sent_spans += piece.spans - rejected
         self.progress.rejected_spans += rejected
         now = time.monotonic()
