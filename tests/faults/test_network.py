@@ -22,7 +22,7 @@ async def test_connections_reset_at_any_byte_of_a_transaction(
     seed = chosen_seed()
     choose = random.Random(seed)
     async with Rig(tmp_path, cluster, seed=seed, through_link=True) as rig:
-        for number in range(40):
+        for number in range(20):
             opened = rig.link.opened
             # From the first greeting to the midst of a COPY.
             rig.link.reset_after(int(10 ** choose.uniform(0, 4.5)))

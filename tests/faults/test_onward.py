@@ -85,4 +85,6 @@ async def test_a_backend_that_comes_back_gets_everything_and_postgres_never_wait
         await until(lambda: backend.spans.keys() >= ledger.obligations, 90)
     await runner.cleanup()
 
-    assert {span_id: ledger.sent[span_id].name for span_id in backend.spans} == backend.spans
+    # The exporter may have asked with a span of its own whether anything is taken.
+    told = {key: name for key, name in backend.spans.items() if not name.startswith("tracequill ")}
+    assert told == {span_id: ledger.sent[span_id].name for span_id in told}
