@@ -7,12 +7,13 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from tests.integration.collector.oracle import Phoenix
+from tests.integration.collector.oracle import EMPTY, Phoenix
 from tests.integration.conftest import database_url
 from tracequill_collector.otlp import parse_traces
 from tracequill_collector.pipeline import Record, RecordKind
@@ -31,11 +32,31 @@ def phoenix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phoenix]:
 @pytest.fixture
 def new_database(postgres_url: str, phoenix_template: str) -> Iterator[Callable[[], str]]:
     """Makes databases with Phoenix's schema and prices, as many as a test needs."""
+    with _databases(postgres_url, phoenix_template) as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def _pair(postgres_url: str, phoenix_template: str) -> Iterator[tuple[str, str]]:
+    with _databases(postgres_url, phoenix_template) as make:
+        yield make(), make()
+
+
+@pytest.fixture
+def pair(_pair: tuple[str, str]) -> tuple[str, str]:
+    """Two databases, empty but for what Phoenix begins with: one for Phoenix and one for us."""
+    for url in _pair:
+        _execute(url, EMPTY)
+    return _pair
+
+
+@contextmanager
+def _databases(postgres_url: str, template: str) -> Iterator[Callable[[], str]]:
     names: list[str] = []
 
     def make() -> str:
         names.append(f"test_{secrets.token_hex(6)}")
-        _execute(postgres_url, f"CREATE DATABASE {names[-1]} TEMPLATE {phoenix_template}")
+        _execute(postgres_url, f"CREATE DATABASE {names[-1]} TEMPLATE {template}")
         return database_url(postgres_url, names[-1])
 
     yield make

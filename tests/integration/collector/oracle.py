@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,44 @@ _ROWS = {
 }
 
 
+EMPTY = """
+    DELETE FROM traces; DELETE FROM project_sessions; DELETE FROM projects WHERE name <> 'default'
+"""
+"""Takes away all that was stored, but not the project and the prices that Phoenix begins with."""
+
+NOT_COMPARED = {
+    "projects": {"id", "created_at", "updated_at", "gradient_start_color", "gradient_end_color"},
+    "project_sessions": {"id", "project_id"},
+    "traces": {"id", "project_rowid", "project_session_rowid"},
+    "spans": {"id", "trace_rowid"},
+    "span_costs": {"id", "span_rowid", "trace_rowid", "model_id"},
+    "span_cost_details": {"id", "span_cost_id"},
+}
+"""Surrogate keys, times of writing and colours; a foreign key is compared by what it leads to."""
+
+
+async def compared_columns(database: str) -> dict[str, tuple[set[str], set[str]]]:
+    """Give, for each table, all its columns and those that are compared."""
+    connection = await asyncpg.connect(database)
+    try:
+        return {
+            table: (
+                {
+                    record["column_name"]
+                    for record in await connection.fetch(
+                        "SELECT column_name FROM information_schema.columns "
+                        "WHERE table_schema = current_schema() AND table_name = $1",
+                        table,
+                    )
+                },
+                {column.name for column in (await connection.prepare(query)).get_attributes()},
+            )
+            for table, query in _ROWS.items()
+        }
+    finally:
+        await connection.close()
+
+
 class Phoenix:
     """Phoenix's own code in a process of its own, for as long as the test run."""
 
@@ -85,6 +124,11 @@ class Phoenix:
             }
         )
 
+    def migrate(self, database: str, revision: str) -> str:
+        """Run Phoenix's migrations to ``head``, or down to *revision*; give the revision then."""
+        reached: str = self._ask({"migrate": revision, "database": database})
+        return reached
+
     def unflatten(self, cases: Sequence[Sequence[tuple[str, Any]]]) -> list[Any]:
         """Nest the attributes of each case; the name of the error where Phoenix raises."""
         found: list[Any] = self._ask({"unflatten": cases})
@@ -115,13 +159,26 @@ class Phoenix:
         return line
 
 
+async def execute(statements: str, *databases: str) -> None:
+    """Run *statements* in each of *databases*."""
+    for url in databases:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(statements)
+        finally:
+            await connection.close()
+
+
 async def stored_rows(database: str) -> Rows:
     """Give all rows of the six tables in a form and an order that can be compared."""
     connection = await asyncpg.connect(database)
     try:
         return {
             table: sorted(
-                (tuple(map(_comparable, record)) for record in await connection.fetch(query)),
+                (
+                    tuple(_comparable(column, value) for column, value in record.items())
+                    for record in await connection.fetch(query)
+                ),
                 key=repr,
             )
             for table, query in _ROWS.items()
@@ -130,17 +187,18 @@ async def stored_rows(database: str) -> Rows:
         await connection.close()
 
 
-def _comparable(value: Any) -> Any:
+def _comparable(column: str, value: Any) -> Any:
     # Phoenix walks attributes in the order of a set of strings, which differs from process to
     # process. So do the last digits of a sum of costs, and the order of keys in an input that it
     # writes as JSON.
     if isinstance(value, float):
         return float(f"{value:.12g}")
-    if isinstance(value, str) and value.startswith("{"):
+    if column == "attributes":
         attributes = json.loads(value)
         given = attributes.get("input")
         if isinstance(given, dict) and given.get("mime_type") == "application/json":
-            given["value"] = json.loads(given["value"])
+            with suppress(KeyError, TypeError, ValueError):
+                given["value"] = json.loads(given["value"])
         return json.dumps(attributes, sort_keys=True)
     return value
 

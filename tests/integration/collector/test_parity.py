@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 import random
+import string
 from collections.abc import Callable
+from typing import Any
 
 import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
+from tests.exchange_cases import Case, corpus_cases, own_cases
+from tests.integration.collector.drawn import pairs, span_id, trace_id
 from tests.integration.collector.exporting import export, record_of, spans_of
 from tests.integration.collector.generated import generated_requests
-from tests.integration.collector.oracle import Phoenix, assert_same_rows, stored_rows
+from tests.integration.collector.oracle import (
+    NOT_COMPARED,
+    Phoenix,
+    assert_same_rows,
+    compared_columns,
+    stored_rows,
+)
+from tests.integration.collector.prices import enter_prices
+from tracequill_collector.exchange import Exchange
 from tracequill_collector.exporter.specificity import specificity
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.processor.attributes import unflatten
+from tracequill_collector.recorder.interpret import interpret
+from tracequill_collector.recorder.span import encode_request, encode_span
 
 pytestmark = pytest.mark.integration
 
 NewDatabase = Callable[[], str]
 
+_VENDORS = "openai gemini anthropic bedrock bedrock-agent together groq mistral ollama".split()
+
 
 async def test_requests_stored_one_by_one(
-    phoenix: Phoenix, new_database: NewDatabase, requests: list[bytes], records: list[Record]
+    phoenix: Phoenix, pair: tuple[str, str], requests: list[bytes], records: list[Record]
 ) -> None:
-    theirs, ours = new_database(), new_database()
+    theirs, ours = pair
     phoenix.ingest(theirs, [(payload, None) for payload in requests])
 
     await export(ours, *(spans_of([record]) for record in records))
@@ -34,9 +52,9 @@ async def test_requests_stored_one_by_one(
 
 
 async def test_requests_stored_as_one_batch_backwards(
-    phoenix: Phoenix, new_database: NewDatabase, requests: list[bytes], records: list[Record]
+    phoenix: Phoenix, pair: tuple[str, str], requests: list[bytes], records: list[Record]
 ) -> None:
-    theirs, ours = new_database(), new_database()
+    theirs, ours = pair
     phoenix.ingest(theirs, [(payload, None) for payload in reversed(requests)])
 
     await export(ours, spans_of(records[::-1]))
@@ -46,10 +64,10 @@ async def test_requests_stored_as_one_batch_backwards(
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_generated_traces_in_random_pieces(
-    phoenix: Phoenix, new_database: NewDatabase, seed: int
+    phoenix: Phoenix, pair: tuple[str, str], seed: int
 ) -> None:
-    theirs, ours = new_database(), new_database()
-    requests = generated_requests(seed, traces=60, requests=12)
+    theirs, ours = pair
+    requests = generated_requests(seed, traces=40, requests=12)
     phoenix.ingest(theirs, [(payload, None) for payload in requests])
 
     # Batches need not be requests: cut the spans anew, in their order.
@@ -61,9 +79,9 @@ async def test_generated_traces_in_random_pieces(
 
 
 async def test_the_project_header_goes_before_the_resource(
-    phoenix: Phoenix, new_database: NewDatabase, requests: list[bytes]
+    phoenix: Phoenix, pair: tuple[str, str], requests: list[bytes]
 ) -> None:
-    theirs, ours = new_database(), new_database()
+    theirs, ours = pair
     phoenix.ingest(theirs, [(requests[0], "from the header"), (requests[5], None)])
 
     named = Record(RecordKind.OTLP_TRACES, 0, requests[0], project_name="from the header")
@@ -72,59 +90,132 @@ async def test_the_project_header_goes_before_the_resource(
     assert_same_rows(await stored_rows(ours), await stored_rows(theirs))
 
 
+async def test_every_column_is_compared(new_database: NewDatabase) -> None:
+    columns = await compared_columns(new_database())
+
+    assert {table: all_ - compared for table, (all_, compared) in columns.items()} == NOT_COMPARED
+
+
+async def test_calls_that_the_proxy_recorded(phoenix: Phoenix, pair: tuple[str, str]) -> None:
+    theirs, ours = pair
+    requests = [
+        encode_request([encode_span(interpret(_numbered(case, number), "app"))], "recorded")
+        for number, case in enumerate([*own_cases(), *corpus_cases(*_VENDORS)], 1)
+    ]
+    phoenix.ingest(theirs, [(payload, None) for payload in requests])
+
+    spans = spans_of([record_of(payload) for payload in requests])
+    await export(ours, spans[:50], spans[50:])
+
+    rows = await stored_rows(ours)
+    assert_same_rows(rows, await stored_rows(theirs))
+    assert len(rows["spans"]) == len(requests) > 50
+
+
+def _numbered(case: Case, number: int) -> Exchange:
+    """Give the exchange of *case* with ids of its own; three calls make a trace."""
+    return case.exchange(trace_id=f"{1 + number // 3:032x}", span_id=f"{number:016x}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        pytest.param("our.text", "before\0after", id="NUL"),
+        pytest.param("our.\0key", "text", id="NUL in a key"),
+        pytest.param("our.bytes", b"\x00\xff", id="bytes"),
+        pytest.param("our.list", [{"a": [b"bytes", "\0"]}], id="bytes in a list"),
+        pytest.param("metadata", '{"text": "\\ud800"}', id="lone surrogate"),
+        pytest.param("metadata", '{"text": "\\u0000"}', id="NUL in JSON"),
+        pytest.param("metadata", '{"number": 18446744073709551616}', id="long number"),
+        pytest.param("metadata", "[" * 300 + "]" * 300, id="deep JSON"),
+        pytest.param(".".join("abcdefghij" * 30), 1, id="deep key"),
+    ],
+)
+async def test_what_phoenix_loses_is_kept_and_the_rest_is_the_same(
+    phoenix: Phoenix, pair: tuple[str, str], key: str, value: Any
+) -> None:
+    theirs, ours = pair
+    good = _request(1, [("llm.model_name", "gpt-4o"), ("openinference.span.kind", "LLM")])
+    bad = _request(2, [(key, value), ("session.id", "only here")])
+    requests = [good, bad, _request(4, [])]
+    phoenix.ingest(theirs, [(payload, None) for payload in requests])
+
+    await export(ours, spans_of([record_of(payload) for payload in requests]))
+
+    mine, others = await stored_rows(ours), await stored_rows(theirs)
+    lost = [row for row in mine["spans"] if row not in others["spans"]]
+    assert [row[0] for row in lost] == [span_id(2).hex()]
+    for table, column in (("spans", 1), ("traces", 0), ("project_sessions", 0)):
+        gone = ("only here", trace_id(2).hex())
+        mine[table] = [row for row in mine[table] if row[column] not in gone]
+    assert_same_rows(mine, others)
+
+
+def _request(number: int, attributes: list[tuple[str, Any]]) -> bytes:
+    span = Span(
+        trace_id=trace_id(number),
+        span_id=span_id(number),
+        start_time_unix_nano=1_770_000_000_000_000_000,
+        end_time_unix_nano=1_770_000_001_000_000_000,
+        attributes=pairs(attributes),
+    )
+    scope_spans = [ScopeSpans(spans=[span])]
+    return ExportTraceServiceRequest(
+        resource_spans=[ResourceSpans(scope_spans=scope_spans)]
+    ).SerializeToString()
+
+
+async def test_a_span_id_under_a_second_trace_leaves_no_empty_trace(
+    phoenix: Phoenix, pair: tuple[str, str]
+) -> None:
+    theirs, ours = pair
+    first = _request(1, [])
+    second = first.replace(trace_id(1), b"second trace ...")
+    phoenix.ingest(theirs, [(first, None), (second, None)])
+
+    _, rejected = await export(ours, spans_of([record_of(first), record_of(second)]))
+
+    mine, others = await stored_rows(ours), await stored_rows(theirs)
+    assert rejected.span_ids == [span_id(1).hex()]
+    assert [row[0] for row in others["traces"] if row not in mine["traces"]] == [
+        b"second trace ...".hex()
+    ]
+    others["traces"] = mine["traces"]
+    assert_same_rows(mine, others)
+
+
+async def test_a_kind_of_token_with_too_long_a_name_has_no_cost(
+    phoenix: Phoenix, pair: tuple[str, str]
+) -> None:
+    theirs, ours = pair
+    # Compression would make anything but noise short enough for an index.
+    noise = "".join(random.Random(1).choices(string.ascii_letters, k=9000))
+    llm = [("openinference.span.kind", "LLM"), ("llm.model_name", "gpt-4o")]
+    requests = [
+        _request(1, [*llm, (f"llm.token_count.prompt_details.{noise}", 3)]),
+        _request(4, [*llm, ("llm.token_count.prompt", 3)]),
+    ]
+    phoenix.ingest(theirs, [(payload, None) for payload in requests])
+
+    _, rejected = await export(ours, spans_of([record_of(payload) for payload in requests]))
+
+    rows = await stored_rows(ours)
+    assert rejected == []
+    assert len(rows["span_costs"]) == 1
+    assert_same_rows(rows, await stored_rows(theirs))
+
+
 async def test_prices_that_people_entered(
     phoenix: Phoenix, new_database: NewDatabase, requests: list[bytes]
 ) -> None:
     theirs, ours = new_database(), new_database()
     for database in (theirs, ours):
-        await _enter_prices(database)
+        await enter_prices(database)
     phoenix.ingest(theirs, [(payload, None) for payload in requests])
 
     await export(ours, *(spans_of([record_of(payload)]) for payload in requests))
 
     assert_same_rows(await stored_rows(ours), await stored_rows(theirs))
-
-
-async def _enter_prices(database: str) -> None:
-    """Enter models that compete for gpt-4o: dated, of a provider, deleted, incomplete, broken."""
-    models = [
-        # name, provider, pattern, start_time, deleted, prices as (type, is_prompt, rate, custom)
-        ("any gpt", "", "gpt-.*", None, False, [("input", True, 1e-3), ("output", False, 2e-3)]),
-        ("azure", "azure", "gpt-4o", None, False, [("input", True, 3e-3), ("output", False, 1e-4)]),
-        ("old", "", "^gpt-4o$", "2020-01-01", False, [("input", True, 5e-3)]),
-        ("later", "", "^(gpt-4o)$", "2025-01-01", False, [("input", True, 6e-3)]),
-        ("future", "", "^gpt-4o()$", "2999-01-01", False, [("input", True, 7e-3)]),
-        ("deleted", "", "^gpt-4o-mini", None, True, [("input", True, 8e-3)]),
-        ("no input price", "", "^o1-mini$", None, False, [("audio", True, 9e-3)]),
-        ("free", "", "^our-own-7b$", None, False, [("input", True, 0.0), ("output", False, 0.0)]),
-        ("no prices", "", "^gpt-4$", None, False, []),
-    ]
-    connection = await asyncpg.connect(database)
-    try:
-        for name, provider, pattern, start, deleted, prices in models:
-            rowid = await connection.fetchval(
-                "INSERT INTO generative_models "
-                "(name, provider, name_pattern, is_built_in, start_time, deleted_at) VALUES "
-                "($1, $2, $3, false, $4::text::timestamptz, CASE WHEN $5 THEN now() END) "
-                "RETURNING id",
-                name,
-                provider,
-                pattern,
-                start,
-                deleted,
-            )
-            await connection.executemany(
-                "INSERT INTO token_prices (model_id, token_type, is_prompt, base_rate) "
-                "VALUES ($1, $2, $3, $4)",
-                [(rowid, *price) for price in prices],
-            )
-        await connection.execute(
-            "UPDATE token_prices SET customization = "
-            '\'{"key": "llm.token_count.completion", "threshold": "2", "new_rate": 1}\' '
-            "WHERE model_id = (SELECT id FROM generative_models WHERE name = 'azure')"
-        )
-    finally:
-        await connection.close()
 
 
 _SEGMENTS = st.sampled_from(["a", "b", "0", "1", "01", "-1", "", " a ", "é", "10", "x y", "٣"])
