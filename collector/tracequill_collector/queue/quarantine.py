@@ -35,7 +35,7 @@ def _keep(disk: Disk, queue: Path, segment: SegmentReader, bad: Damage | Tail) -
     disk.make_folder(folder)
     name = f"{segment.first_sequence:020d}-{bad.offset}"
     described = folder / f"{name}.json"
-    if described.exists():
+    if _kept_length(described) >= bad.end - bad.offset:
         return
     copy = folder / f"{name}.bad"
     disk.remove(copy)
@@ -58,3 +58,11 @@ def _keep(disk: Disk, queue: Path, segment: SegmentReader, bad: Damage | Tail) -
     }
     disk.replace_whole(described, orjson.dumps(facts))
     _log.error("damaged bytes of the queue were put into quarantine", extra={**facts})
+
+
+def _kept_length(described: Path) -> int:
+    """Give how many bytes were put aside; damage may have grown since."""
+    try:
+        return int(orjson.loads(described.read_bytes())["length"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return -1
