@@ -9,7 +9,7 @@ import re
 
 from tracequill_collector.processor.marks import marker
 
-EMAIL_MARK = r"[@\x{ff20}\x{fe6b}]|%40"
+EMAIL_MARK = r"(?:[@\x{ff20}\x{fe6b}]|%40)[0-9A-Za-z\x{80}-\x{10ffff}]"
 
 _AT = re.compile(r"[@\uff20\ufe6b]|%40")
 # Signs that an address cannot have there, or that more often stand around it: quotes, commas,

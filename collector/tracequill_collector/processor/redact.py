@@ -171,20 +171,21 @@ class Redaction:
 
     def _is_clean(self, span: Span) -> bool:
         """Say by a glance whether no rule can hit: so it is with most spans."""
-        if self._glance is None or self._glance.search(span.SerializeToString()) is not None:
+        if self._glance is None:
+            return False
+        content = span.SerializeToString()
+        if self._glance.search(content) is not None:
             return False
         # Numbers are no text in protobuf.
-        return not self._finds_numbers or not (
-            _hold_long_numbers(span.attributes)
-            or any(_hold_long_numbers(event.attributes) for event in span.events)
-            or any(_hold_long_numbers(link.attributes) for link in span.links)
-        )
+        return not self._finds_numbers or _LONG_NUMBER.search(content) is None
 
     # --- texts --------------------------------------------------------------------------
 
     def _text(self, text: str, hits: set[str], path: str, level: int) -> str:
         """Give the same object where nothing is found."""
-        if self._glance is not None and not _holds(self._glance, text):
+        if self._glance is not None and (
+            len(text) < _SHORTEST_NUMBER or not _holds(self._glance, text)
+        ):
             return text
         if level < _MAX_LEVELS and json_text.is_json(text):
             return json_text.changed(text, self._changes(hits, level + 1), path)
@@ -294,27 +295,28 @@ class Redaction:
         return hidden
 
 
-def _hold_long_numbers(pairs: Iterable[KeyValue]) -> bool:
-    return any(_is_long_number(pair.value) for pair in pairs)
-
-
-def _is_long_number(value: AnyValue) -> bool:
-    kind = value.WhichOneof("value")
-    if kind == "string_value":
-        return False
-    if kind == "int_value":
-        return bool(abs(value.int_value) >= _LEAST_NUMBER)
-    if kind == "double_value":
-        return bool(abs(value.double_value) >= _LEAST_NUMBER)
-    if kind == "array_value":
-        return any(_is_long_number(item) for item in value.array_value.values)
-    return kind == "kvlist_value" and _hold_long_numbers(value.kvlist_value.values)
-
-
 def _compiled(pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False
     return re2.compile(pattern, options=options)
+
+
+def _long_numbers() -> Any:
+    """Make what finds a number of six digits in a serialised span, an integer or a double.
+
+    It stands in a KeyValue or an ArrayValue, as an AnyValue of up to eleven or of nine bytes.
+    """
+    options = re2.Options()
+    options.log_errors = False
+    options.encoding = re2.Options.Encoding.LATIN1
+    return re2.compile(
+        rb"(?s)[\x0a\x12](?:[\x04-\x0b]\x18[\x80-\xff]{2}"
+        rb"|\x09\x21(?:.{6}[\xf0-\xff][\x40\xc0]|.{7}[\x41-\x44\xc1-\xc4]))",
+        options=options,
+    )
+
+
+_LONG_NUMBER = _long_numbers()
 
 
 def _holds(pattern: Any, text: str) -> bool:
