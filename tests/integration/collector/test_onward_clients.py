@@ -349,18 +349,25 @@ async def test_after_a_hanging_call_the_next_one_gets_a_new_connection() -> None
 
     async def answer(number: int, context: GrpcContext) -> bytes:
         peers.append(context.peer())
-        if number == 1:
+        if number < 3:
             await for_ever()
         return b""
 
     async with (
         grpc_backend(answer) as backend,
-        client_for(GrpcClient, backend.url, timeout_seconds=0.5) as client,
+        client_for(GrpcClient, backend.url, timeout_seconds=1.0) as client,
+        asyncio.TaskGroup() as tasks,
     ):
-        answers = [await client.send(_REQUEST), await client.send(_REQUEST)]
+        first = tasks.create_task(client.send(_REQUEST))
+        await asyncio.sleep(0.5)
+        second = tasks.create_task(client.send(_REQUEST))
+        hung = await first
+        done = await client.send(_REQUEST)
+        assert not second.done(), "the old connection was closed under a call"
 
-    assert [answer.meaning for answer in answers] == [Meaning.DOUBTFUL, Meaning.DONE]
-    assert peers[0] != peers[1]
+    assert [answer.meaning for answer in (hung, second.result())] == [Meaning.DOUBTFUL] * 2
+    assert done.meaning is Meaning.DONE
+    assert peers[0] == peers[1] != peers[2]
 
 
 async def test_by_grpc_nobody_there_is_tried_again() -> None:
