@@ -58,6 +58,13 @@ _MEANINGS = {
     "22P05": "a character cannot be stored",
     "54000": "a value is too long for an index",
     "54001": "a value is nested too deep",
+    "25006": "the server takes no writes, as a replica does",
+    "40P01": "two writers waited for each other",
+    "53100": "the server's disk is full",
+    "53200": "the server is out of memory",
+    "53300": "the server has no connection to spare",
+    "55P03": "the tables are locked, as by a migration",
+    "57P01": "the server closed the connection",
 }
 
 

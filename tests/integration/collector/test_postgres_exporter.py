@@ -200,15 +200,25 @@ async def test_a_database_without_phoenix_is_waited_for(postgres_url: str) -> No
         await export(postgres_url, [span(1)])
 
 
+@pytest.mark.parametrize(
+    "migration",
+    [
+        "ALTER TABLE spans ADD COLUMN added int",
+        "CREATE INDEX ON spans (name)",
+        # Of tables that are only read: to wait for them could make the migration fail.
+        "ALTER TABLE generative_models ADD COLUMN added int",
+        "ALTER TABLE token_prices ADD COLUMN added int",
+    ],
+)
 async def test_a_migration_under_way_is_waited_for_without_blocking_it(
-    phoenix_database: str, database: asyncpg.Connection[asyncpg.Record]
+    phoenix_database: str, database: asyncpg.Connection[asyncpg.Record], migration: str
 ) -> None:
     exporter = PostgresExporter(phoenix_database, schema=None, reject=RejectedSpans().take)
     await exporter.check()
 
     async with database.transaction():
-        await database.execute("ALTER TABLE spans ADD COLUMN added int")
-        with pytest.raises(RetryableError, match="55P03"):
+        await database.execute(migration)
+        with pytest.raises(RetryableError, match="55P03: the tables are locked"):
             await exporter.consume([span(1)])
     await exporter.consume([span(1)])
     await exporter.close()
