@@ -17,19 +17,21 @@ from dataclasses import dataclass
 from bench.ingest.meter import BACKENDS, POSTGRES, Groups, Usage, metered
 from bench.ingest.progress import count_spans
 from bench.ingest.servers import BenchError, Connection, Databases, connected
+from bench.ingest.spans import SPANS_A_TRACE
 from tracequill_collector.exporter.postgres import MAX_BATCH_SPANS
 
 _BEFORE = ("projects", "project_sessions")
 _TABLES = ("traces", "spans", "span_costs", "span_cost_details")
+# By whole traces, so that batches do not need each other.
+_BATCH_TRACES = MAX_BATCH_SPANS // SPANS_A_TRACE
 _WHERE = {
     "projects": "true",
     "project_sessions": "true",
-    "traces": "id IN (SELECT trace_rowid FROM spans GROUP BY trace_rowid "
-    "HAVING min(id) > {low} AND min(id) <= {high})",
-    "spans": "id > {low} AND id <= {high}",
-    "span_costs": "span_rowid > {low} AND span_rowid <= {high}",
+    "traces": "id > {low} AND id <= {high}",
+    "spans": "trace_rowid > {low} AND trace_rowid <= {high}",
+    "span_costs": "trace_rowid > {low} AND trace_rowid <= {high}",
     "span_cost_details": "span_cost_id IN "
-    "(SELECT id FROM span_costs WHERE span_rowid > {low} AND span_rowid <= {high})",
+    "(SELECT id FROM span_costs WHERE trace_rowid > {low} AND trace_rowid <= {high})",
 }
 _COLUMNS = """
 SELECT column_name FROM information_schema.columns
@@ -56,11 +58,11 @@ async def measure_copy(
     """COPY the rows of *source_url* into a fresh database, by each number of connections."""
     async with connected(source_url) as source:
         columns = {table: await _columns(source, table) for table in (*_BEFORE, *_TABLES)}
-        highest = await source.fetchval("SELECT max(id) FROM spans")
+        highest = await source.fetchval("SELECT max(id) FROM traces")
         before = [await _read(source, columns, _BEFORE, 0, 0)]
         batches = [
-            await _read(source, columns, _TABLES, low, low + MAX_BATCH_SPANS)
-            for low in range(0, highest, MAX_BATCH_SPANS)
+            await _read(source, columns, _TABLES, low, low + _BATCH_TRACES)
+            for low in range(0, highest, _BATCH_TRACES)
         ]
     expected = await count_spans(source_url)
     copied = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -24,8 +25,9 @@ def percentile(values: Sequence[float], share: float) -> float:
     """Give the value that *share* of all *values* do not exceed; the nearest rank."""
     if not values:
         return 0.0
-    ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, max(0, round(share * len(ranked) + 0.5) - 1))]
+    # What is whole must not be rounded up because a float is a little more.
+    rank = math.ceil(share * len(values) - 1e-9)
+    return sorted(values)[max(rank, 1) - 1]
 
 
 def of_spans() -> Figures:

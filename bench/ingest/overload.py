@@ -25,6 +25,7 @@ from bench.ingest.servers import (
 )
 from bench.ingest.spans import SPANS_A_TRACE, ids_of
 from bench.ingest.storing import TRACES, groups_of
+from tracequill_collector.queue.reserve import NAME as RESERVE
 
 _IN_FLIGHT = 240
 _LOOK_SECONDS = 0.25
@@ -96,7 +97,7 @@ async def measure_overload(
         lost, twice = await _compare(url, order, report)
         stored = await count_spans(url)
     return Overload(
-        offered_spans_per_second=report.offered_spans / (report.ended - report.began),
+        offered_spans_per_second=report.offered_spans / min(seconds, report.ended - report.began),
         offered_spans=report.offered_spans,
         acknowledged_spans=report.acknowledged_spans,
         answers=report.answers,
@@ -118,6 +119,8 @@ async def _look(folder: Path, highest: list[int]) -> None:
         size = 0
         with os.scandir(folder) as entries:
             for entry in entries:
+                if entry.name == RESERVE:
+                    continue
                 try:
                     size += entry.stat().st_size
                 except FileNotFoundError:  # exported and removed meanwhile
