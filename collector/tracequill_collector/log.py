@@ -2,7 +2,7 @@
 
 What an exception says may quote what was sent: a parser shows the line that it could not read, with
 the key in it. So of exceptions only the kind and the place are logged, for libraries' loggers too;
-those that speak of files, and our own, keep their words.
+those that speak of files, and those that are meant for a person, keep their words.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 import orjson
 
 from tracequill.errors import CommandError
-from tracequill_collector.errors import CollectorError
 
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime"}
 
@@ -68,7 +67,7 @@ def _lines(error: BaseException, indent: str = "") -> Iterator[str]:
         if kind.__module__ == "builtins"
         else f"{kind.__module__}.{kind.__qualname__}"
     )
-    is_quotable = isinstance(error, OSError | CommandError | CollectorError)
+    is_quotable = isinstance(error, OSError | CommandError)
     yield f"{indent}{name}: {error}" if is_quotable else f"{indent}{name}"
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:

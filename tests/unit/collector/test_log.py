@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tracequill_collector.errors import RetryableError
+from tracequill_collector.errors import PermanentError, StartError
 from tracequill_collector.log import configure_logging
 
 
@@ -62,8 +62,12 @@ def test_an_exception_is_told_by_its_kind_and_place_without_its_words(log: io.St
     assert said.index("ValueError") < said.index("KeyError")
 
 
-def test_errors_of_files_and_our_own_keep_their_words(log: io.StringIO) -> None:
-    for error in (FileNotFoundError(2, "No such file", "/x"), RetryableError("it is away.")):
+def test_errors_of_files_and_those_for_a_person_keep_their_words(log: io.StringIO) -> None:
+    for error in (
+        FileNotFoundError(2, "No such file", "/x"),
+        StartError("it is away."),
+        PermanentError("s3cret"),
+    ):
         try:
             raise error
         except Exception:
@@ -71,7 +75,8 @@ def test_errors_of_files_and_our_own_keep_their_words(log: io.StringIO) -> None:
 
     said = log.getvalue()
     assert "FileNotFoundError: [Errno 2] No such file: '/x'" in said
-    assert "tracequill_collector.errors.RetryableError: it is away." in said
+    assert "tracequill_collector.errors.StartError: it is away." in said
+    assert "s3cret" not in said
 
 
 def test_every_error_of_a_group_is_told(log: io.StringIO) -> None:
