@@ -10,7 +10,7 @@ import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -22,8 +22,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tracequill.database_url import asyncpg_url, running_database_url
 from tracequill.errors import CommandError
 from tracequill.settings import Settings, mask_url
+from tracequill_collector.errors import StartError
 from tracequill_collector.exporter.schema import schema_problem
+from tracequill_collector.queue import checkpoint as checkpoints
 from tracequill_collector.queue.dead_letters import DeadLetters
+from tracequill_collector.queue.disk import Disk
+from tracequill_collector.queue.segment import list_segments
+from tracequill_collector.service import consumers
+from tracequill_collector.service.lanes import live_name
 from tracequill_collector.stack.database import check_database
 from tracequill_collector.stack.processes import http_status
 from tracequill_collector.status import read_status
@@ -34,6 +40,7 @@ _LOW_DISK_BYTES = 2 * 1024**3
 # Phoenix's ids are int4: past this share of 2,147,483,647 somebody has to plan.
 _IDS_WARN_SHARE = 0.5
 _UPSTREAM_SECONDS = 3.0
+_SILENT_SECONDS = 10.0
 
 Level = Literal["ok", "warning", "failed"]
 
@@ -56,6 +63,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     async for finding in _processes(settings):
         running = running and finding.level == "ok"
         yield finding
+    for finding in _of_files(settings):
+        yield finding
     try:
         url = running_database_url(settings)
         version = await check_database(url)
@@ -75,8 +84,6 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
                 yield await _round_trip(settings, connection)
     finally:
         await connection.close()
-    yield _backlog(settings)
-    yield _dead_letters(settings)
     for finding in await _upstreams(settings):
         yield finding
 
@@ -132,7 +139,7 @@ async def _processes(settings: Settings) -> AsyncIterator[Finding]:
             )
     for name, folder in (("exporter", "collector"), ("recorder", "proxy")):
         found = read_status(settings.data_dir / folder / f"{name}.status.json")
-        if found is None or found.age_seconds > 10:
+        if found is None or found.age_seconds > _SILENT_SECONDS:
             yield Finding(name, "failed", "Has not said anything for 10 s. Start it: tracequill up")
         elif waiting := found.values.get("waiting"):
             yield Finding(name, "failed", f"Waits: {waiting}")
@@ -212,13 +219,75 @@ def _one_span(span_id: bytes) -> bytes:
     return request.SerializeToString()
 
 
-def _backlog(settings: Settings) -> Finding:
-    size = sum(
-        file.stat().st_size
-        for folder in (settings.collector_queue_dir, settings.proxy_queue_dir)
-        for file in folder.glob("**/*")
-        if file.is_file()
-    )
+def _of_files(settings: Settings) -> Iterator[Finding]:
+    """Look at what lies in the data directory; needs no database."""
+    yield from _backends(settings)
+    try:
+        yield from _consumers(settings)
+        yield _queues(settings)
+        yield _dead_letters(settings)
+    except (OSError, StartError) as error:
+        yield Finding("queues", "failed", f"{settings.data_dir} cannot be read: {error}")
+
+
+def _backends(settings: Settings) -> Iterator[Finding]:
+    """Look at the OTLP backends that get every span as well."""
+    status = read_status(settings.data_dir / "collector" / "exporter.status.json")
+    if status is None or status.age_seconds > _SILENT_SECONDS:
+        return
+    known = status.values.get("onward") or {}
+    for name in sorted({*settings.exporters, *known}):
+        facts = known.get(name)
+        yield Finding(f"exporter {name}", *_state_of_backend(name, facts))
+
+
+def _state_of_backend(name: str, facts: dict[str, Any] | None) -> tuple[Level, str]:
+    if facts is None:
+        return "warning", "Stands in the settings, but not for the exporter. Restart the collector."
+    behind = f"{facts.get('backlog_bytes', 0) / 1024**2:.0f} MiB are waiting for it"
+    if waiting := facts.get("waiting"):
+        return "warning", f"Waits: {waiting} {behind}."
+    if lost := facts.get("lost_records"):
+        return "warning", (
+            f"Was away for so long that {lost} records left the queue without it. Set "
+            f"exporters.{name}.keep, or a larger queue.max_bytes, if it must have everything."
+        )
+    if rejected := facts.get("rejected_spans"):
+        return "warning", f"Has rejected {rejected} spans; they are not sent again. See the log."
+    return "ok", f"Works; {behind}."
+
+
+def _consumers(settings: Settings) -> Iterator[Finding]:
+    """Find positions that nobody moves on any more: for them the queue keeps everything."""
+    own = {consumers.POSTGRES, live_name(consumers.POSTGRES)}
+    own |= {consumers.ONWARD_PREFIX + name for name in settings.exporters}
+    status = read_status(settings.data_dir / "collector" / "exporter.status.json")
+    if status is not None and status.values.get("onward") and "stored_spans" not in status.values:
+        own -= {consumers.POSTGRES, live_name(consumers.POSTGRES)}
+    for queue, known in (
+        (settings.collector_queue_dir, own),
+        (settings.proxy_queue_dir, {consumers.RECORDER}),
+    ):
+        disk = Disk()
+        for name, checkpoint in checkpoints.load_all(disk, queue, refuse_unknown=False).items():
+            if name in known:
+                continue
+            size = checkpoints.backlog_bytes(list_segments(disk, queue), checkpoint)
+            yield Finding(
+                "queue consumers",
+                "warning",
+                f"Nobody reads for {name!r} any more, and {size / 1024**2:.0f} MiB are kept for "
+                f"it. When it does not come back, remove "
+                f"{checkpoints.checkpoint_path(queue, name)}.",
+            )
+
+
+def _queues(settings: Settings) -> Finding:
+    size = 0
+    for folder in (settings.collector_queue_dir, settings.proxy_queue_dir):
+        for file in folder.glob("**/*"):
+            with contextlib.suppress(FileNotFoundError):  # removed under us: its time was over
+                size += file.stat().st_size if file.is_file() else 0
     share = size / (2 * settings.queue_max_bytes)
     text = (
         f"The queues use {size / 1024**2:.0f} MiB of {2 * settings.queue_max_bytes / 1024**2:.0f}."
@@ -229,10 +298,12 @@ def _backlog(settings: Settings) -> Finding:
 def _dead_letters(settings: Settings) -> Finding:
     count = len(DeadLetters(settings.dead_letters_dir).list())
     if count:
+        what = "record or span" if count == 1 else "records and spans"
         return Finding(
             "dead letters",
             "warning",
-            f"{count} records could not be interpreted. See them: tracequill dead-letters list",
+            f"{count} {what} could not be interpreted or stored. See why: "
+            "tracequill dead-letters list",
         )
     return Finding("dead letters", "ok", "None.")
 
