@@ -21,17 +21,30 @@ _PROJECTS = ("first", "second", "third")
 _DETAILS = ("prompt_details.cache_read", "completion_details.reasoning", "prompt_details.audio")
 
 
-def generated_requests(seed: int, *, traces: int, requests: int) -> list[bytes]:
+def generated_requests(
+    seed: int, *, traces: int, requests: int, is_settled: bool = False
+) -> list[bytes]:
     """Give *traces* as *requests* in a random order: late parents and children, duplicates,
-    sessions that come late or change, traces that name several projects."""
+    sessions that come late or change, traces that name several projects.
+
+    *is_settled*: each trace has one project and one session, and duplicates are equal, so that
+    the rows are the same in every order.
+    """
     chance = random.Random(seed)
     spans = [span for number in range(traces) for span in _trace(chance, seed, number)]
-    spans += [_changed(chance, span) for span in chance.sample(spans, len(spans) // 8)]
+    if is_settled:
+        for span in spans:
+            _settle(span)
+        spans += chance.sample(spans, len(spans) // 2)
+    else:
+        spans += [_changed(chance, span) for span in chance.sample(spans, len(spans) // 8)]
     chance.shuffle(spans)
     sent = [ExportTraceServiceRequest() for _ in range(requests)]
     for span in spans:
         request = chance.choice(sent)
         project = chance.choices(_PROJECTS, (8, 1, 1))[0]
+        if is_settled:
+            project = _PROJECTS[_session_number(span) % len(_PROJECTS)]
         request.resource_spans.append(
             ResourceSpans(
                 resource=Resource(attributes=[_pair("openinference.project.name", project)]),
@@ -75,6 +88,19 @@ def _span(chance: random.Random, trace_id: bytes, span_id: bytes, parent: bytes)
         attributes=attributes,
         status=Status(code=chance.choices(_STATUS_CODES, (1, 6, 2))[0]),
     )
+
+
+def _settle(span: Span) -> None:
+    """Let *span* name the session of its trace and no other; every ninth trace has none."""
+    others = [pair for pair in span.attributes if pair.key != "session.id"]
+    if number := _session_number(span):
+        others.append(_pair("session.id", f"session {number}"))
+    del span.attributes[:]
+    span.attributes.extend(others)
+
+
+def _session_number(span: Span) -> int:
+    return span.trace_id[-1] % 9
 
 
 def _changed(chance: random.Random, span: Span) -> Span:
