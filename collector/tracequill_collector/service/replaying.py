@@ -68,6 +68,8 @@ class Replaying:
         self._is_out = False
         """Whether a batch was given whose outcome is not known yet."""
         self._looked_at = float("-inf")
+        self._is_told = False
+        """Whether it was logged that the folder cannot be read."""
 
     async def read(self, *, max_records: int, max_bytes: int) -> Batch | None:
         """Give the next batch of a request, None when there is nothing to do now."""
@@ -134,8 +136,11 @@ class Replaying:
         try:
             request = self._replays.next()
         except OSError as error:
-            _log.warning("replays cannot be looked for", extra={"error": error.strerror})
+            if not self._is_told:
+                _log.warning("replays cannot be looked for", extra={"error": str(error)})
+            self._is_told = True
             return False
+        self._is_told = False
         if request is None:
             return False
         self._request = request
@@ -267,7 +272,8 @@ class Replaying:
 
     def _leave(self) -> None:
         self.close()
-        self._request, self._letters = None, []
+        # Letters that were read, but not given, are not solved by what comes next.
+        self._request, self._letters, self._given_letters = None, [], []
 
     def _note(self) -> None:
         assert self._request is not None

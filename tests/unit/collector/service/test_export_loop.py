@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +25,7 @@ from tracequill_collector.service import work as work_module
 from tracequill_collector.service.export_loop import ExportLoop
 from tracequill_collector.service.export_metrics import ExportMetrics, ExportRegistry
 from tracequill_collector.service.lanes import Lanes
+from tracequill_collector.service.replaying import Replaying
 from tracequill_collector.service.work import Batch, Outcome, interpret
 
 _MAX_BYTES = 1_000_000
@@ -60,6 +62,24 @@ class FakeLanes:
         self.committed.append(batch.records[-1].sequence + 1)
 
 
+class FakeReplaying:
+    """Gives batches that are marked as a replay's."""
+
+    def __init__(self, *batches: list[QueuedRecord]) -> None:
+        self.batches = list(batches)
+        self.outcomes: list[Outcome] = []
+
+    async def read(self, *, max_records: int, max_bytes: int) -> Batch | None:
+        """Give the next batch at once."""
+        if not self.batches:
+            return None
+        return Batch(self.batches.pop(0), self, is_replacing=True, project_name="default")
+
+    async def done(self, batch: Batch, outcome: Outcome) -> None:
+        """Keep what became of it."""
+        self.outcomes.append(outcome)
+
+
 class FakeExporter:
     """Fails as often as told, then keeps the names of spans, and rejects those called bad."""
 
@@ -68,6 +88,8 @@ class FakeExporter:
         self.names: list[str] = []
         self.counts = ExporterCounts()
         self.loop: ExportLoop | None = None
+        self.stores_before_it_fails = 0
+        self.replacing: list[str] = []
 
     async def check(self) -> None:
         """Be well."""
@@ -76,14 +98,23 @@ class FakeExporter:
         """Keep their names."""
         if self.failures:
             self.failures -= 1
+            new = [span.name for span in spans if span.name not in self.names]
+            self._store(new[: self.stores_before_it_fails])
             raise RetryableError("the database is away.")
         assert self.loop
         bad = [Rejected(span, "it is bad.") for span in spans if span.name == "bad"]
         if bad:
             await self.loop.reject(bad)
         good = [span.name for span in spans if span.name != "bad"]
-        self.names += good
-        self.counts.stored_spans += len(good)
+        new = [name for name in good if name not in self.names]
+        self.counts.seen_before_spans += len(good) - len(new)
+        self._store(new)
+        if is_replacing:
+            self.replacing += good
+
+    def _store(self, names: Sequence[str]) -> None:
+        self.names += names
+        self.counts.stored_spans += len(names)
 
     async def announce(self) -> None:
         """Tell nobody."""
@@ -173,6 +204,85 @@ async def test_a_rejected_span_becomes_a_dead_letter_of_its_own(tmp_path: Path) 
     assert letter.reason == "it is bad."
     assert exporter.names == ["a", "b", "c"]
     assert loop.progress.dead_letters == 1
+
+
+async def test_a_try_that_stored_a_part_counts_each_span_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_FIRST_DELAY_SECONDS", 0.001)
+    reader, exporter = FakeLanes([queued(9, "old")]), FakeExporter()
+    loop = loop_of(reader, exporter, tmp_path)
+    await run_until(loop, reader, 10)
+    reader, replaying = FakeLanes(), FakeReplaying([queued(0, "a", "b", "c", "old")])
+    exporter.failures, exporter.stores_before_it_fails = 2, 1
+    loop = loop_of(reader, exporter, tmp_path)
+    loop.replaying = cast(Replaying, replaying)
+
+    await _run_replay(loop, replaying, 1)
+
+    (outcome,) = replaying.outcomes
+    assert (outcome.stored_spans, outcome.seen_before_spans) == (3, 1)
+
+
+async def _run_replay(loop: ExportLoop, replaying: FakeReplaying, batches: int) -> None:
+    """Run *loop* until so many batches of a replay are done, then stop it."""
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(loop.run())
+        while True:
+            if len(replaying.outcomes) == batches:
+                break
+            await asyncio.sleep(0.01)
+        loop.stop.set()
+
+
+async def test_new_records_go_before_a_replay_which_still_goes_on(tmp_path: Path) -> None:
+    new = [[queued(number, f"new {number}")] for number in range(40)]
+    reader = FakeLanes(*new)
+    replaying = FakeReplaying(*([queued(number, f"again {number}")] for number in range(3)))
+    exporter = FakeExporter()
+    loop = loop_of(reader, exporter, tmp_path)
+    loop.replaying = cast(Replaying, replaying)
+
+    await _run_replay(loop, replaying, 3)
+
+    again = [place for place, name in enumerate(exporter.names) if name.startswith("again")]
+    assert again == [7, 15, 23]
+    assert exporter.replacing == ["again 0", "again 1", "again 2"]
+
+
+async def test_letters_of_a_replay_are_told_to_it(tmp_path: Path) -> None:
+    reader, exporter = FakeLanes(), FakeExporter()
+    replaying = FakeReplaying([queued(0, "a", "bad")])
+    loop = loop_of(reader, exporter, tmp_path)
+    loop.replaying = cast(Replaying, replaying)
+
+    await _run_replay(loop, replaying, 1)
+
+    (outcome,) = replaying.outcomes
+    assert outcome.letters == {letter.letter_id for letter in loop.dead_letters.list()}
+    assert len(outcome.letters) == 1
+
+
+def test_of_a_project_that_is_asked_for_nothing_else_is_touched() -> None:
+    wanted = queued(0, "a", "b")
+    headed = QueuedRecord(1, replace(queued(1, "c").record, project_name="other"))
+    bad_id = queued(2, "d")
+    bad_id = QueuedRecord(2, replace(bad_id.record, payload=_without_ids(bad_id.record.payload)))
+    unreadable = QueuedRecord(3, Record(RecordKind.OTLP_TRACES, 0, b"no request"))
+    batch = Batch([wanted, headed, bad_id, unreadable], FakeLanes(), project_name="default")
+
+    work = interpret(batch, _MAX_BYTES)
+
+    assert [span.name for span in work.spans] == ["a", "b"]
+    assert all(isinstance(one, Decoded) and not one.rejected for one in work.contents)
+    other = interpret(Batch([wanted, headed], FakeLanes(), project_name="other"), _MAX_BYTES)
+    assert [span.name for span in other.spans] == ["c"]
+
+
+def _without_ids(payload: bytes) -> bytes:
+    request = ExportTraceServiceRequest.FromString(payload)
+    request.resource_spans[0].scope_spans[0].spans[0].span_id = bytes(8)
+    return request.SerializeToString()
 
 
 def test_a_record_that_cannot_be_read_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

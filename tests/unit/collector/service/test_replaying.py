@@ -16,6 +16,7 @@ import pytest
 
 from tests.exchange_cases import own_case
 from tests.unit.collector.queue.records import CAP, record, texts
+from tracequill_collector.errors import RetryableError
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.queue.dead_letters import DeadLetters
 from tracequill_collector.queue.disk import Disk
@@ -311,8 +312,30 @@ async def test_a_letter_that_cannot_be_removed_ends_nothing(
     assert (rig.progress(request).is_done, rig.progress(request).solved_letters) == (True, 0)
 
 
-async def test_a_folder_that_cannot_be_read_ends_nothing(
+async def test_a_letter_that_was_read_for_nothing_is_not_solved_by_the_next_replay(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = rig.letters.add(record("good"), "once bad.")
+    broken = rig.letters.add(Record(RecordKind.EXCHANGE, 0, b"no exchange"), "an old reason.")
+    request = rig.replays.add(letter_ids=[good, broken])
+    await rig.keep(rig.spans, "postgres", *numbered(1))
+
+    def full(*arguments: object, **more: object) -> str:
+        raise RetryableError("a dead letter cannot be written: No space left on device.")
+
+    async with rig.replaying() as replaying:
+        with monkeypatch.context() as patch:
+            patch.setattr(rig.letters, "add", full)
+            assert await give(replaying) is None
+        assert "No space left" in rig.progress(request).problem
+        rig.replays.add()
+        assert await work_off(replaying) == ["r 0"]
+
+    assert {letter.letter_id for letter in rig.letters.list()} == {good, broken}
+
+
+async def test_a_folder_that_cannot_be_read_ends_nothing_and_is_told_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
         raise PermissionError(13, os.strerror(13))
@@ -320,7 +343,10 @@ async def test_a_folder_that_cannot_be_read_ends_nothing(
     monkeypatch.setattr(rig.replays, "next", fail)
 
     async with rig.replaying() as replaying:
-        assert await give(replaying) is None
+        for _ in range(3):
+            assert await give(replaying) is None
+
+    assert len(caplog.records) == 1
 
 
 def test_requests_are_worked_off_in_the_order_they_came(rig: Rig) -> None:
