@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -54,6 +56,7 @@ class ReceiverProcess:
     grpc_port: int = field(default_factory=free_port)
     http_port: int = field(default_factory=free_port)
     process: subprocess.Popen[str] | None = None
+    files_max: int | None = None
 
     @property
     def queue_dir(self) -> Path:
@@ -84,6 +87,7 @@ class ReceiverProcess:
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.folder,
+            preexec_fn=None if self.files_max is None else self._limit_files,
             env={
                 **inherited,
                 "TRACEQUILL_DATA_DIR": str(self.folder / "data"),
@@ -92,6 +96,10 @@ class ReceiverProcess:
                 **self.variables,
             },
         )
+
+    def _limit_files(self) -> None:
+        assert self.files_max is not None
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.files_max, self.files_max))
 
     def start(self) -> float:
         """Start it and wait until it takes work; give the seconds that took."""
@@ -188,7 +196,7 @@ def names_in(receiver: ReceiverProcess) -> set[str]:
 
 def trailers_of(error: grpc.RpcError) -> dict[str, bytes]:
     """The trailing metadata of a refusal."""
-    return {item.key: item.value for item in error.trailing_metadata()}
+    return dict(cast("Iterable[tuple[str, bytes]]", error.trailing_metadata()))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from aiohttp import web
 
@@ -91,9 +92,9 @@ class _Door:
 class _TurnedAway(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say when to come back, and close."""
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(_TOO_MANY)
-        transport.close()
+        writer = cast("asyncio.WriteTransport", transport)  # uvloop's is no subclass of it
+        writer.write(_TOO_MANY)
+        writer.close()
 
 
 def _reason(error: OSError) -> str:

@@ -93,7 +93,7 @@ def _options(request_max_bytes: int, limits: ConnectionLimits) -> list[tuple[str
         ("grpc.max_receive_message_length", request_max_bytes),
         ("grpc.max_send_message_length", _RESPONSE_MAX_BYTES),
         # Clients that ping to keep a connection open are welcome to; by default gRPC closes it.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
         ("grpc.keepalive_permit_without_calls", 1),
         # A peer that vanished is noticed within 80 s.
         ("grpc.keepalive_time_ms", 60_000),
