@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tracequill.settings import ExporterSettings, Settings
@@ -122,20 +123,21 @@ class _Exporters:
         from tracequill_collector.service.onward import OnwardLoop
         from tracequill_collector.service.onward_client import client_of
 
-        client = client_of(name, backend)
+        client = client_of(name, backend, self._settings)
         self._stack.push_async_callback(client.close)
         consumer = consumers.ONWARD_PREFIX + name
-        reader = await QueueReader.open(
+        open_reader = partial(
+            QueueReader.open,
             self._settings.collector_queue_dir,
             consumer=consumer,
             keep_seconds=self._keep_seconds,
             # Without a database this may be the only place where the spans are kept.
             may_lag=not backend.keep and self._settings.database_url is not None,
         )
-        self._stack.push_async_callback(reader.close)
         self.onward[name] = loop = OnwardLoop(
             consumer,
-            reader,
+            await open_reader(),
+            open_reader,
             client,
             self._dead_letters,
             ExportMetrics(self._registry, consumer),

@@ -14,7 +14,8 @@ Constraints:
 5. Failures that may be the request's or the backend's (500, INTERNAL, no answer in time) are tried
    again for some minutes, and treated as a refusal only when the plain span is taken meanwhile.
 6. Spans that a backend rejected of a request that it took are counted and never sent again.
-7. What is in memory is bounded: by requests, bytes and records that are not committed.
+7. A mistake of ours here is an alarm and a new beginning, never the end of the process.
+8. What is in memory is bounded: by requests, bytes and records that are not committed.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ import asyncio
 import logging
 import random
 import time
+import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from tracequill_collector.errors import RetryableError
+from tracequill.errors import CommandError
+from tracequill_collector.errors import CollectorError, RetryableError
 from tracequill_collector.exporter.otlp import Answer, Meaning, OtlpClient
 from tracequill_collector.processor.policy import Policy
 from tracequill_collector.queue.dead_letters import DeadLetters
@@ -96,6 +100,7 @@ class OnwardLoop:
         self,
         name: str,
         reader: QueueReader,
+        open_reader: Callable[[], Awaitable[QueueReader]],
         client: OtlpClient,
         dead_letters: DeadLetters,
         metrics: ExportMetrics,
@@ -107,6 +112,7 @@ class OnwardLoop:
         self.progress = OnwardProgress()
         self._name = name
         self._reader = reader
+        self._open_reader = open_reader
         self._client = client
         self._dead_letters = dead_letters
         self._metrics = metrics
@@ -127,6 +133,7 @@ class OnwardLoop:
         self._questions = 0
         """How often it was asked to take a plain span."""
         self._said_rejected_at = float("-inf")
+        self._lost_before = 0
 
     @property
     def backlog_bytes(self) -> int:
@@ -140,8 +147,49 @@ class OnwardLoop:
         # Wall time: a clock that was set back makes no negative ages.
         return max(0.0, (time.time_ns() - min(received)) / 1e9) if received else 0.0
 
+    async def close(self) -> None:
+        """Give the queue back."""
+        await self._reader.close()
+
     async def run(self) -> None:
-        """Send until ``stop`` is set; what the backend has not taken soon then comes again."""
+        """Send until ``stop`` is set; a mistake of ours is an alarm, and costs no other exporter.
+
+        After one it begins again at what is committed.
+        """
+        while not self._stop.is_set():
+            problem: BaseException | None = None
+            try:
+                await self._run()
+            except* Exception as group:
+                problem = group.exceptions[0]
+            if problem is None:
+                return
+            self._window.clear()
+            self._waiting.clear()
+            # An error may quote what was sent; its kind and place do not.
+            place = traceback.extract_tb(problem.__traceback__)[-1:]
+            where = f"{Path(place[0].filename).name}:{place[0].lineno}" if place else "?"
+            self._wait_for(self, f"it failed ({type(problem).__name__}, {where})", is_alarm=True)
+            await self._begin_again()
+
+    async def _begin_again(self) -> None:
+        """Open the queue once more, after a while."""
+        while not self._stop.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_MAX_DELAY_SECONDS):
+                    await self._stop.wait()
+                return
+            await self._reader.close()
+            try:
+                self._reader = await self._open_reader()
+                self._lost_before = self.progress.lost_records
+            except (CommandError, CollectorError, OSError) as error:
+                self._wait_for(self, str(error), is_alarm=True)
+            else:
+                return
+
+    async def _run(self) -> None:
+        """Send; what the backend has not taken soon after ``stop`` comes again."""
         async with asyncio.TaskGroup() as tasks:
             sending: set[asyncio.Task[None]] = set()
             reading = tasks.create_task(self._read(tasks, sending))
@@ -354,7 +402,7 @@ class OnwardLoop:
                 return
 
     def _note_lost(self) -> None:
-        lost = self._reader.lost_records
+        lost = self._lost_before + self._reader.lost_records
         if lost > self.progress.lost_records:
             _log.error(
                 "records left the queue before this backend had them: it has lost them",

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 
-from tracequill.settings import ExporterSettings
+from yarl import URL
+
+from tracequill.settings import ExporterSettings, Settings
 from tracequill_collector.errors import StartError
 from tracequill_collector.exporter.otlp import GrpcClient, HttpClient, OtlpClient
 
@@ -30,8 +32,18 @@ _OWN_HEADERS = frozenset(
 )
 
 
-def client_of(name: str, backend: ExporterSettings) -> OtlpClient:
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def client_of(name: str, backend: ExporterSettings, settings: Settings) -> OtlpClient:
     """Give the client for *backend*; raises StartError."""
+    url = URL(backend.endpoint)
+    own_hosts = _LOOPBACK | {settings.host}
+    if url.host in own_hosts and url.port in (settings.otlp_http_port, settings.otlp_grpc_port):
+        raise StartError(
+            f"the exporter {name!r} sends to {url.host}:{url.port}, which is this collector: "
+            "spans would go round for ever. Correct exporters in tracequill.yaml."
+        )
     headers = {key: _filled_in(name, value) for key, value in backend.headers.items()}
     for key, value in headers.items():
         if not _HEADER_NAME.fullmatch(key) or key.lower() in _OWN_HEADERS:
