@@ -14,3 +14,7 @@ class UsageError(CommandError):
     """The command was called in a wrong way: an unknown key, name or value."""
 
     exit_code = 2
+
+
+class SettingsError(UsageError):
+    """A setting is wrong; the message says which, its value, and what to do."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracequill.settings import ENV_PREFIX, FILE_ONLY, Settings, dotted
+from tracequill._sources import ENV_PREFIX, FILE_ONLY, dotted
+from tracequill.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 

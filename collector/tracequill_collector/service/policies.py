@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tracequill.settings import Settings, SettingsError
+from tracequill.errors import SettingsError
+from tracequill.settings import Settings
 from tracequill_collector.processor.limits import Limits
 from tracequill_collector.processor.policy import Policy
 from tracequill_collector.processor.redact import Redaction

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tracequill.settings import Settings, SettingsError, load_settings, mask_url
+from tracequill.errors import SettingsError
+from tracequill.settings import Settings, load_settings, mask_url
 
 
 @pytest.fixture(autouse=True)
