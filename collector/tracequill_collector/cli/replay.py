@@ -153,22 +153,23 @@ def follow(settings: Settings, replays: Replays, request: Request, what: str) ->
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.description}", markup=False),
             console=Console(stderr=True),
             disable=not sys.stderr.isatty(),
             transient=True,
         ) as bar:
             task = bar.add_task("", total=1.0)
+            told = ""
             while True:
                 replayed = replays.progress(request) or Replayed()
                 if replayed.is_done:
                     return replayed
-                waiting = require_exporter(settings).values.get("waiting")
-                bar.update(
-                    task,
-                    completed=replayed.share,
-                    description=f"waits: {waiting}" if waiting else "",
-                )
+                waiting = str(require_exporter(settings).values.get("waiting", ""))
+                bar.update(task, completed=replayed.share)
+                if waiting and waiting != told:
+                    bar.console.print(
+                        f"It waits: {waiting}", markup=False, highlight=False, soft_wrap=True
+                    )
+                told = waiting
                 time.sleep(_POLL_SECONDS)
     finally:
         # A request that nobody waits for is not begun behind his back.

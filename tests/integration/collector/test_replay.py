@@ -263,17 +263,20 @@ async def _progress(folder: Path, wanted: object) -> Progress:
             await asyncio.sleep(0.005)
 
 
-async def test_an_interrupt_cancels_and_an_exporter_that_ends_is_told(tmp_path: Path) -> None:
+async def test_what_it_waits_for_is_told_and_an_interrupt_cancels(tmp_path: Path) -> None:
     url = "postgresql://someone@127.0.0.1:1/app"
     async with running(tmp_path, url) as (exporter, _):
         await exporter.says(lambda status: bool(status.values["waiting"]))
         command = await Command.start(exporter, "replay", "--since", "1h")
         folder = tmp_path / "collector" / "replay"
         await _asked(folder)
+        assert command.process.stderr is not None
+        first = await command.process.stderr.readline()
         command.process.send_signal(signal.SIGINT)
         said = await command.end()
 
         assert said.code == 130
+        assert first.startswith(b"It waits: no connection to postgresql://someone@127.0.0.1")
         assert "Traceback" not in said.err
         assert list(folder.glob("*.request")) == []
 
