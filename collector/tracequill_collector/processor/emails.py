@@ -14,8 +14,10 @@ EMAIL_MARK = r"(?:[@\x{ff20}\x{fe6b}]|%40)[0-9A-Za-z\x{80}-\x{10ffff}]"
 _AT = re.compile(r"[@\uff20\ufe6b]|%40")
 # Signs that an address cannot have there, or that more often stand around it: quotes, commas,
 # brackets, the = and & of a query.
-_NO_NAME = r"\s@\uff20\ufe6b<>()\[\]{}|,;:\"`\\/=?&*^$#!\u3000-\u303f\uff00-\uff0f\uff1a-\uff1f"
-_NO_NAME_SIGN = re.compile(rf"[{_NO_NAME}]")
+_NO_NAME_SIGN = re.compile(
+    r"[\s\x00-\x1f\x7f\ud800-\udfff@\uff20\ufe6b<>()\[\]{}|,;:\"`\\/=?&*^$#!"
+    r"\u3000-\u303f\uff00-\uff0f\uff1a-\uff1f]"
+)
 _LONGEST_NAME = 256
 # Scripts that put no space between words: their words end where another script begins.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")

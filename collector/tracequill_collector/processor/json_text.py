@@ -34,8 +34,11 @@ class Changes:
     name: Callable[[str], str]
     """Of a name in an object."""
     is_hidden: Callable[[str], bool] | None = None
-    """Of a path: whether everything there is replaced by ``hidden``."""
+    """Of a path: whether everything there goes."""
     hidden: str = ""
+    """The string that then takes its place."""
+    note_hidden: Callable[[], object] = lambda: None
+    """Called for each value that went."""
 
 
 def is_json(text: str) -> bool:
@@ -213,9 +216,9 @@ class _Walk:
             self._hide(end)
 
     def _hide(self, end: int) -> None:
-        hidden = quoted(self.changes.hidden)
-        if self.text[self.hidden_from : end] != hidden:
-            self._put(self.hidden_from, end, hidden)
+        if self.text[self.hidden_from : end] != quoted(self.changes.hidden):
+            self._put(self.hidden_from, end, quoted(self.changes.hidden))
+            self.changes.note_hidden()
         self.hidden_from = -1
 
     def _put(self, start: int, end: int, new: str) -> None:

@@ -37,7 +37,10 @@ _IBAN_COUNTRIES = (
     "K[WZ]|L[BCITUVY]|M[CDEKNRTU]|N[ILO]|OM|P[KLST]|QA|R[OSU]|S[ACDEIKMOTV]|T[LNR]|UA|"
     "V[AG]|XK|YE"
 )
-IBAN_MARK = rf"(?i:{_IBAN_COUNTRIES}){_ANY_GAP}{{0,4}}[0-9]{_ANY_GAP}{{0,4}}[0-9]{_ANY_GAP}{{0,4}}[A-Za-z0-9]"
+IBAN_MARK = (
+    rf"(?i:{_IBAN_COUNTRIES}){_ANY_GAP}{{0,4}}[0-9]{_ANY_GAP}{{0,4}}[0-9]"
+    rf"{_ANY_GAP}{{0,4}}[A-Za-z0-9]"
+)
 INTERNATIONAL_MARK = rf"[+\x{{ff0b}}]{_ANY_GAP}{{0,4}}\p{{Nd}}(?:{_ANY_GAP}{{0,4}}\p{{Nd}}){{6}}"
 NATIONAL_MARK = rf"\p{{Nd}}(?:{_ANY_GAP}{{0,4}}\p{{Nd}}){{5}}"
 
@@ -244,7 +247,9 @@ def _end_of_iban(text: str, start: int) -> int | None:
 # --- telephone -------------------------------------------------------------------------------
 
 _PHONE_GAP = f"(?:{_GAP}|[()/])"
-_INTERNATIONAL = re.compile(rf"[+\uff0b]{_PHONE_GAP}{{0,3}}\d(?:{_PHONE_GAP}{{0,4}}\d){{6,17}}")
+_INTERNATIONAL = re.compile(
+    rf"[+\uff0b][{_INVISIBLE}]{{0,3}}\(?\d(?:{_PHONE_GAP}{{0,4}}\d){{6,17}}"
+)
 _NATIONAL = re.compile(rf"\(?\d(?:{_PHONE_GAP}{{0,4}}\d){{5,}}")
 _LONGEST_PHONE = 17
 _DATE = re.compile(r"(?:19|20)\d\d([-./ ]?)(?:0\d|1[0-2])\1(?:[0-2]\d|3[01])(?!\d)")
@@ -286,7 +291,8 @@ def check_regions(regions: tuple[str, ...]) -> None:
 
 
 def _end_of_international(text: str, start: int, end: int) -> int | None:
-    if start and (_is_word(text[start - 1]) or text[start - 1] in "+\uff0b"):
+    before = text[start - 1] if start else " "
+    if (before.isascii() and before.isalpha()) or before in "+\uff0b":
         return None
     for group in reversed(_groups(text, start, end)):
         if _ends(text, group.end) and _is_phone(text[start : group.end], None):

@@ -67,23 +67,27 @@ class Redaction:
         self._hidden = _key_rules(rules)
         self._known_keys: dict[str, bool] = {}
         self._known_names: dict[str, str] = {}
-        self._glance = self._glance_at([one.mark for one in made], rules)
+        self._glance, self._below = self._glances([one.mark for one in made], rules)
 
     @property
     def is_any(self) -> bool:
         """Whether there is any rule."""
         return bool(self._detectors or self._patterns or self._hidden is not None)
 
-    def _glance_at(self, marks: list[str], rules: list[str]) -> Any:
+    def _glances(self, marks: list[str], rules: list[str]) -> tuple[Any, Any]:
         """Make what finds something wherever a rule could hit, also in JSON and in protobuf.
 
-        None when there is no telling: a pattern may want the beginning of a text, or its end.
+        The second one finds where a text stands below a word that a rule of a key wants: that the
+        text does not hold the word says nothing then. None and None when there is no telling: a
+        pattern may want the beginning of a text, or its end.
         """
         words = [max(re.findall(r"[\w-]+", rule), key=len, default="") for rule in rules]
         if self._patterns or "" in words:
-            return None
+            return None, None
         words = [f"(?i:{re.escape(word)})" for word in words]
-        return _compiled("|".join(f"(?:{mark})" for mark in (*marks, *words, r"\\u")))
+        glance = _compiled("|".join(f"(?:{mark})" for mark in (*marks, *words, r"\\u")))
+        long_rules = [word for word, rule in zip(words, rules, strict=True) if "." in rule]
+        return glance, _compiled("|".join(long_rules)) if long_rules else None
 
     # --- requests -----------------------------------------------------------------------
 
@@ -183,8 +187,10 @@ class Redaction:
 
     def _text(self, text: str, hits: set[str], path: str, level: int) -> str:
         """Give the same object where nothing is found."""
-        if self._glance is not None and (
-            len(text) < _SHORTEST_NUMBER or not _holds(self._glance, text)
+        if (
+            self._glance is not None
+            and (len(text) < _SHORTEST_NUMBER or not _holds(self._glance, text))
+            and (self._below is None or not _holds(self._below, path))
         ):
             return text
         if level < _MAX_LEVELS and json_text.is_json(text):
@@ -221,8 +227,9 @@ class Redaction:
             string=lambda text, path: self._string(text, hits, path, level),
             number=lambda number: self._number(number, hits),
             name=lambda name: self._name(name, hits),
-            is_hidden=None if self._hidden is None else lambda path: self._hides(path, hits),
+            is_hidden=None if self._hidden is None else self._is_hidden,
             hidden=marker(KEY),
+            note_hidden=lambda: hits.add(KEY),
         )
 
     def _only_hiding(self, hits: set[str]) -> json_text.Changes:
@@ -230,8 +237,9 @@ class Redaction:
             string=lambda text, path: text,
             number=lambda number: None,
             name=lambda name: name,
-            is_hidden=lambda path: self._hides(path, hits),
+            is_hidden=self._is_hidden,
             hidden=marker(KEY),
+            note_hidden=lambda: hits.add(KEY),
         )
 
     def _number(self, number: str, hits: set[str]) -> str | None:
@@ -270,13 +278,6 @@ class Redaction:
                     self._known_names.clear()
                 self._known_names[name] = new
         return new
-
-    def _hides(self, path: str, hits: set[str]) -> bool:
-        """Say whether what stands at *path* within JSON is hidden, which then is a hit."""
-        if self._is_hidden(path):
-            hits.add(KEY)
-            return True
-        return False
 
     def _is_hidden(self, path: str) -> bool:
         """Say whether the value at *path* goes as a whole.
