@@ -9,12 +9,16 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from bench.ingest.pages import RESULTS, write_page, write_results
 from bench.ingest.run import FULL, PARTS, QUICK, run
 from bench.ingest.servers import BenchError
 from bench.ingest.table import render
+
+_MAX_SECONDS = 40 * 60
 
 
 def main() -> int:
@@ -26,9 +30,11 @@ def main() -> int:
 
     scale = QUICK if options.quick else FULL
     try:
-        found = asyncio.run(run(scale, options.parts, options.data_dir, say))
-    except BenchError as error:
-        print(f"bench-ingest: {error}", file=sys.stderr)
+        found = asyncio.run(_bounded(run(scale, options.parts, options.data_dir, say)))
+    except (BenchError, BaseExceptionGroup) as error:
+        if (reason := _reason(error)) is None:
+            raise
+        print(f"bench-ingest: {reason}", file=sys.stderr)
         return 1
     print(render(found))
     results = options.results
@@ -41,6 +47,23 @@ def main() -> int:
     if options.write_docs or is_whole:
         write_page(found)
     return 0
+
+
+async def _bounded(running: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(_MAX_SECONDS):
+            return await running
+    except TimeoutError:
+        raise BenchError(f"not done after {_MAX_SECONDS / 60:.0f} minutes") from None
+
+
+def _reason(error: BaseException) -> BenchError | None:
+    """Find what is meant for a person in what a TaskGroup raised."""
+    if isinstance(error, BenchError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(_reason, error.exceptions)), None)
+    return None
 
 
 def _options() -> argparse.Namespace:

@@ -91,7 +91,7 @@ def of_overload(one: Overload) -> Figures:
     """Give what was offered, what became of it, and how much was held at most."""
     return {
         "offered_spans_per_second": round(one.offered_spans_per_second),
-        "offered_spans": one.offered_spans,
+        "sent_spans": one.sent_spans,
         "acknowledged_spans": one.acknowledged_spans,
         "answers": dict(sorted(one.answers.items())),
         "permanent_answers": one.permanent_answers,

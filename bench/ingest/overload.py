@@ -44,7 +44,8 @@ class Overload:
     """What an overload led to."""
 
     offered_spans_per_second: float
-    offered_spans: int
+    """What the clock asked for; the sender could not hold all of it in its hands."""
+    sent_spans: int
     acknowledged_spans: int
     answers: dict[str, int]
     permanent_answers: int
@@ -97,8 +98,11 @@ async def measure_overload(
         lost, twice = await _compare(url, order, report)
         stored = await count_spans(url)
     return Overload(
-        offered_spans_per_second=report.offered_spans / min(seconds, report.ended - report.began),
-        offered_spans=report.offered_spans,
+        offered_spans_per_second=(
+            report.offered_spans + report.held_back_requests * report.spans_a_request
+        )
+        / seconds,
+        sent_spans=report.offered_spans,
         acknowledged_spans=report.acknowledged_spans,
         answers=report.answers,
         permanent_answers=report.permanent_answers,

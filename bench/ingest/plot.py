@@ -43,11 +43,11 @@ def _stored(axes: Axes, found: Mapping[str, Any]) -> None:
     places = range(len(bars))
     axes.bar(places, heights, yerr=errors, capsize=4, color=[colour for _, _, colour in bars])
     axes.set_xticks(list(places), [title for _, title, _ in bars])
-    for place, height in zip(places, heights, strict=True):
+    for place, height, above in zip(places, heights, errors[1], strict=True):
         axes.annotate(
             f"{height:,.0f}",
-            (place, height),
-            xytext=(0, 8),
+            (place, height + above),
+            xytext=(0, 4),
             textcoords="offset points",
             ha="center",
         )
@@ -62,7 +62,7 @@ def _growth(axes: Axes, found: Mapping[str, Any]) -> None:
     growth = found["growth"]
     stored = [place * growth["bucket_spans"] for place in range(1, len(growth["buckets"]) + 1)]
     axes.plot(stored, growth["buckets"], marker="o", color=_OURS)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.2 * max(growth["buckets"]))
     axes.set_xlabel("spans stored")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 

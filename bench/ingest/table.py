@@ -181,10 +181,14 @@ def _overload(overload: Mapping[str, Any]) -> Iterator[str]:
     yield "| | |"
     yield "|---|---:|"
     yield f"| offered | {overload['offered_spans_per_second']:,} spans/s |"
+    yield f"| sent | {overload['sent_spans']:,} spans |"
+    yield (
+        "| not sent, because 240 requests were waiting for an answer | "
+        f"{overload['held_back_requests']:,} requests |"
+    )
     yield f"| stored meanwhile | {overload['stored_per_second_meanwhile']:,} spans/s |"
     yield f"| answers | {answers} |"
     yield f"| answers that make a client give up | {overload['permanent_answers']:,} |"
-    yield f"| could not leave, too many waiting | {overload['held_back_requests']:,} requests |"
     yield f"| acknowledged | {overload['acknowledged_spans']:,} spans |"
     yield f"| of these lost | {overload['lost_spans']:,} |"
     yield f"| stored twice | {overload['twice_stored_spans']:,} |"
