@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest import mock
 
 import asyncpg
 
 from tests.integration.collector.test_exporter_process import ExporterProcess
+from tracequill._command import main
 from tracequill_collector.pipeline import Record
 from tracequill_collector.queue.writer import QueueWriter
 from tracequill_collector.service import consumers
@@ -69,8 +74,20 @@ class Command:
 
 
 async def run(exporter: ExporterProcess, *words: str) -> Said:
-    """Run ``tracequill WORDS`` to its end."""
-    return await (await Command.start(exporter, *words)).end()
+    """Run ``tracequill WORDS`` to its end, in this process: that saves the start of another."""
+    return await asyncio.to_thread(_run, exporter, words)
+
+
+def _run(exporter: ExporterProcess, words: Sequence[str]) -> Said:
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, exporter.environment | {"COLUMNS": "200"}, clear=True),
+        contextlib.chdir(exporter.folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = main(list(words))
+    return Said(code, out.getvalue(), err.getvalue())
 
 
 async def queue_now(writer: QueueWriter, records: Sequence[Record]) -> None:

@@ -304,10 +304,10 @@ async def test_what_the_queues_no_longer_hold_is_told(
     assert late.err == "" and late.facts["records"] == 0
 
 
-def test_without_an_exporter_it_says_so(tmp_path: Path) -> None:
-    exporter = ExporterProcess(tmp_path, None)
+async def test_without_an_exporter_it_says_so(tmp_path: Path) -> None:
+    command = await Command.start(ExporterProcess(tmp_path, None), "replay", "--since", "1h")
 
-    said = asyncio.run(run(exporter, "replay", "--since", "1h"))
+    said = await command.end()
 
     assert said.code == 1
     assert said.err.startswith(f"tracequill: no exporter runs at {tmp_path}.")
