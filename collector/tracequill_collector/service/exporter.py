@@ -144,7 +144,9 @@ class _Exporters:
             self._stop,
             max_bytes=self._max_bytes,
             policy=self._policy,
+            replay_dir=self._settings.replay_dir / consumer,
         )
+        self._stack.push_async_callback(loop.close)
         self._add_gauges(consumer, loop, loop)
         self._registry.gauge(
             "tracequill_exporter_lost_records",

@@ -38,6 +38,7 @@ from tracequill_collector.processor.policy import Policy
 from tracequill_collector.queue.dead_letters import DeadLetters
 from tracequill_collector.queue.reader import QueueReader
 from tracequill_collector.service.export_metrics import ExportMetrics
+from tracequill_collector.service.onward_replay import OnwardReplay
 from tracequill_collector.service.onward_requests import (
     Letter,
     Parcel,
@@ -108,7 +109,9 @@ class OnwardLoop:
         *,
         max_bytes: int,
         policy: Policy | None,
+        replay_dir: Path,
     ) -> None:
+        """*replay_dir* is where commands leave what is to be sent to this backend again."""
         self.progress = OnwardProgress()
         self._name = name
         self._reader = reader
@@ -119,6 +122,7 @@ class OnwardLoop:
         self._stop = stop
         self._max_bytes = max_bytes
         self._policy = policy
+        self._replay = OnwardReplay(replay_dir, dead_letters, max_bytes=max_bytes, policy=policy)
         self._window: deque[Parcel] = deque()
         """Read and not committed, in queue order."""
         self._moved = asyncio.Condition()
@@ -194,8 +198,10 @@ class OnwardLoop:
             sending: set[asyncio.Task[None]] = set()
             reading = tasks.create_task(self._read(tasks, sending))
             committing = tasks.create_task(self._commit())
+            replaying = tasks.create_task(self._replay.run(self))
             await self._stop.wait()
             reading.cancel()
+            replaying.cancel()
             if not self._waiting:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_FINISH_SECONDS), self._moved:
@@ -297,6 +303,14 @@ class OnwardLoop:
                 letter = letter_of(one.piece, reason, parcel.received_unix_ns)
                 await self._bury(parcel, letter, refused_by=self._name)
             return
+
+    async def send_again(self, parcel: Parcel) -> bool:
+        """Send a dead letter until it is answered; say whether it was taken."""
+        answer = await self._until_answered(parcel, parcel.piece)
+        if answer.meaning is not Meaning.DONE:
+            return False
+        self._note_sent(parcel.piece, answer)
+        return not answer.rejected_spans
 
     async def _send_pieces(self, parcel: Parcel, pieces: list[Piece]) -> list[_Refused]:
         """Send all of *pieces*, halved where they must be; give the single spans refused."""

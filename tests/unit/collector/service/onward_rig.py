@@ -15,6 +15,7 @@ from tracequill_collector.exporter.otlp import Answer, Meaning
 from tracequill_collector.pipeline import QueuedRecord
 from tracequill_collector.queue.dead_letters import DeadLetters
 from tracequill_collector.queue.reader import QueueReader
+from tracequill_collector.replay import Replays
 from tracequill_collector.service.export_metrics import ExportMetrics, ExportRegistry
 from tracequill_collector.service.onward import OnwardLoop
 
@@ -95,6 +96,7 @@ class Rig:
         self.reader = Reader(*self.records)
         self.next_sequence = 7 + len(records)
         self.backend = backend
+        self.replays = Replays(folder / "replay")
         self.dead_letters = DeadLetters(folder / "dead_letters")
         self.stop = asyncio.Event()
         self.loop = OnwardLoop(
@@ -107,6 +109,7 @@ class Rig:
             self.stop,
             max_bytes=10_000_000,
             policy=None,
+            replay_dir=folder / "replay",
         )
 
     async def open_again(self) -> QueueReader:
