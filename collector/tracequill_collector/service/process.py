@@ -56,6 +56,8 @@ def run_service(name: str, main: ServiceMain) -> int:
     except Exception:
         _log.exception("%s stopped by an unexpected error", name)
         return 1
+    finally:
+        asked.ignore()
     return 0
 
 
@@ -71,6 +73,11 @@ class _AskedToStop:
         self._tell: Callable[[], object] | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+
+    def ignore(self) -> None:
+        """Let no signal end what has ended: at its exit Python takes other handlers away."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
