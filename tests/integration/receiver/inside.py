@@ -11,13 +11,16 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from tests.integration.receiver_rig import EXPORT, PROTOBUF, free_port
-from tracequill_collector.pipeline import RecordConsumer
+from tracequill_collector.errors import QueueFullError
+from tracequill_collector.otlp import all_spans, decompress, parse_traces
+from tracequill_collector.pipeline import Record, RecordConsumer
 from tracequill_collector.receiver.connections import ConnectionLimits
 from tracequill_collector.receiver.http_server import serve_http
 from tracequill_collector.receiver.intake import IN_FLIGHT_MAX_BYTES, Intake
 from tracequill_collector.receiver.metrics import ReceiverMetrics
 from tracequill_collector.receiver.otlp_grpc import serve_grpc
 from tracequill_collector.receiver.otlp_http import otlp_http_app
+from tracequill_collector.testing import FailingConsumer, RecordSink
 
 
 @dataclass
@@ -76,6 +79,45 @@ async def servers(
         serve_http(otlp_http_app(intake), "127.0.0.1", inside.http_port, limits),
     ):
         yield inside
+
+
+class FullForSomeCalls(RecordSink):
+    """Is full for so many calls, then keeps records."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.calls = calls
+
+    async def consume(self, record: Record) -> None:
+        """Refuse at first."""
+        self.calls -= 1
+        if self.calls >= 0:
+            raise QueueFullError("the queue is full.")
+        await super().consume(record)
+
+
+class CountingFailure(FailingConsumer):
+    """Fails every call, and counts them."""
+
+    calls = 0
+
+    async def consume(self, record: Record) -> None:
+        """Count, and fail."""
+        self.calls += 1
+        await super().consume(record)
+
+
+def names_of(records: list[Record]) -> list[str]:
+    """The names of the spans in *records*."""
+    return [
+        span.name
+        for record in records
+        for _, _, span in all_spans(
+            parse_traces(
+                decompress(record.payload, record.content_encoding, 1 << 30), record.content_type
+            )
+        )
+    ]
 
 
 def http_head(length: int, content_type: str = PROTOBUF) -> bytes:

@@ -12,12 +12,16 @@ import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.integration.receiver.inside import Inside, servers
+from tests.integration.receiver.inside import (
+    CountingFailure,
+    FullForSomeCalls,
+    Inside,
+    names_of,
+    servers,
+)
 from tests.integration.receiver_rig import ReceiverProcess
-from tracequill_collector.errors import PermanentError, QueueFullError
-from tracequill_collector.otlp import all_spans, decompress, parse_traces
-from tracequill_collector.pipeline import Record
-from tracequill_collector.testing import FailingConsumer, RecordSink
+from tracequill_collector.errors import PermanentError
+from tracequill_collector.receiver import status
 
 pytestmark = pytest.mark.integration
 
@@ -97,46 +101,22 @@ async def test_an_exporter_for_javascript_delivers_whole_spans(
     assert child.links[0].span_id == child.parent_span_id
 
 
-class _FullForSomeCalls(RecordSink):
-    """Is full for so many calls, then keeps records."""
-
-    def __init__(self, calls: int) -> None:
-        super().__init__()
-        self.calls = calls
-
-    async def consume(self, record: Record) -> None:
-        """Refuse at first."""
-        self.calls -= 1
-        if self.calls >= 0:
-            raise QueueFullError("the queue is full.")
-        await super().consume(record)
-
-
-def _names(records: list[Record]) -> list[str]:
-    return [
-        span.name
-        for record in records
-        for _, _, span in all_spans(
-            parse_traces(
-                decompress(record.payload, record.content_encoding, 1 << 20), record.content_type
-            )
-        )
-    ]
-
-
 async def _send_inside(protocol: str, inside: Inside) -> dict[str, Any]:
     return await _send(protocol, inside.grpc_port, inside.http_port)
 
 
 @pytest.mark.parametrize("protocol", ["proto", "json"])
-async def test_an_exporter_for_javascript_sends_again_when_told_to(protocol: str) -> None:
-    sink = _FullForSomeCalls(1)
+async def test_an_exporter_for_javascript_sends_again_when_told_to(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "_JITTER_SECONDS", 0)
+    sink = FullForSomeCalls(1)
     async with servers(sink, patience_seconds=0) as inside:
         said = await _send_inside(protocol, inside)
 
     assert said["results"] == [{"code": 0}]
     assert sink.calls < 0
-    assert sorted(_names(sink.records)) == ["child 0", "parent 0"]
+    assert sorted(names_of(sink.records)) == ["child 0", "parent 0"]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -144,30 +124,21 @@ async def test_a_queue_that_is_full_for_a_moment_is_not_noticed_in_javascript(
     protocol: str,
 ) -> None:
     # Over gRPC the exporter never sends again: it is this moment, or the spans.
-    sink = _FullForSomeCalls(4)
+    sink = FullForSomeCalls(4)
     async with servers(sink, patience_seconds=5) as inside:
         said = await _send_inside(protocol, inside)
 
     assert said["results"] == [{"code": 0}]
-    assert sorted(_names(sink.records)) == ["child 0", "parent 0"]
+    assert sorted(names_of(sink.records)) == ["child 0", "parent 0"]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_an_exporter_for_javascript_does_not_repeat_what_is_refused_for_good(
     protocol: str,
 ) -> None:
-    consumer = _Counting(PermanentError("this can never be kept."))
+    consumer = CountingFailure(PermanentError("this can never be kept."))
     async with servers(consumer) as inside:
         said = await _send_inside(protocol, inside)
 
     assert [result["code"] for result in said["results"]] == [1]
     assert consumer.calls == 1
-
-
-class _Counting(FailingConsumer):
-    calls = 0
-
-    async def consume(self, record: Record) -> None:
-        """Count, and fail."""
-        self.calls += 1
-        await super().consume(record)
