@@ -47,7 +47,7 @@ class Policy:
         for resource_spans in request.resource_spans:
             around = self._around(resource_spans, applied.counts)
             for scope_spans in resource_spans.scope_spans:
-                problem = around or self._around(scope_spans, applied.counts)
+                problem = self._around(scope_spans, applied.counts) or around
                 for span in scope_spans.spans:
                     if failed := problem or self._span(span, applied.counts):
                         applied.failed[place] = failed

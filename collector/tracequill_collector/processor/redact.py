@@ -86,7 +86,7 @@ class Redaction:
             return None, None
         words = [f"(?i:{re.escape(word)})" for word in words]
         glance = _compiled("|".join(f"(?:{mark})" for mark in (*marks, *words, r"\\u")))
-        long_rules = [word for word, rule in zip(words, rules, strict=True) if "." in rule]
+        long_rules = [word for word, rule in zip(words, rules, strict=True) if {".", "*"} & {*rule}]
         return glance, _compiled("|".join(long_rules)) if long_rules else None
 
     # --- requests -----------------------------------------------------------------------
