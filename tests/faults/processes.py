@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ import asyncpg
 from tracequill_collector.errors import StartError
 from tracequill_collector.stack.postgres import EmbeddedPostgres
 
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 60.0
+_AGAIN_SECONDS = 5.0
 
 
 class Service:
@@ -46,6 +47,7 @@ class Service:
         """Start it whenever it is wanted and does not run; cancelled, kill it."""
         while True:
             await self._wanted.wait()
+            self._ended.clear()
             with self.log.open("ab") as log:
                 process = await asyncio.create_subprocess_exec(
                     *self._command,
@@ -54,7 +56,6 @@ class Service:
                     stdout=log,
                     stderr=log,
                 )
-            self._ended.clear()
             self.pid = process.pid
             self.starts += 1
             try:
@@ -74,9 +75,7 @@ class Service:
     async def stop(self, number: int = signal.SIGTERM) -> None:
         """Want it no more, and wait until it has ended."""
         self._wanted.clear()
-        self.send(number)
-        async with asyncio.timeout(_STOP_SECONDS):
-            await self._ended.wait()
+        await _send_until(self._ended, self.send, number)
 
     def send(self, number: int) -> None:
         """Send a signal to the process, where it runs."""
@@ -127,9 +126,7 @@ class Postgres:
     async def stop(self, number: int = signal.SIGINT) -> None:
         """Want it no more, and wait until it has ended; SIGQUIT is the immediate shutdown."""
         self._wanted.clear()
-        self.send(number)
-        async with asyncio.timeout(_STOP_SECONDS):
-            await self._stopped.wait()
+        await _send_until(self._stopped, self.send, number)
 
     def send(self, number: int) -> None:
         """Send a signal to the postmaster, where it runs."""
@@ -166,6 +163,16 @@ class Postgres:
             return [row["pid"] for row in rows]
         finally:
             await connection.close(timeout=10)
+
+
+async def _send_until(ended: asyncio.Event, send: Callable[[int], None], number: int) -> None:
+    """Send *number* until *ended*: a process that is only being started has no pid yet."""
+    async with asyncio.timeout(_STOP_SECONDS):
+        while not ended.is_set():
+            send(number)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_AGAIN_SECONDS):
+                    await ended.wait()
 
 
 def copy_cluster(cluster: Path, folder: Path) -> None:

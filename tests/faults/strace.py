@@ -73,6 +73,12 @@ class Strace:
             self._process.send_signal(signal.SIGINT)
         await self._process.communicate()
 
+    async def ended(self, seconds: float = 60.0) -> None:
+        """Wait until the process has ended, by a kill of ours or by itself."""
+        assert self._process
+        async with asyncio.timeout(seconds):
+            await self._process.wait()
+
     @property
     def made(self) -> list[Call]:
         """The finished calls so far, in order."""

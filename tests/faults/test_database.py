@@ -13,7 +13,7 @@ from tests.faults.rig import Rig, chosen_seed
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
-OUTAGE_SECONDS = 90.0
+OUTAGE_SECONDS = 60.0
 LOCK_SECONDS = 70.0
 
 _APPLICATION = """
