@@ -100,29 +100,37 @@ def replay_letters(
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Interpret dead letters once more; those that are stored then are gone."""
+    """Try dead letters once more, those of another backend there; what is taken then is gone."""
     settings = load_settings(data_dir=data_dir)
-    found = _chosen(settings, letter_ids or [], everything)
-    elsewhere = [letter for letter in found if "exporter" in letter.details]
-    if elsewhere and not everything:
-        raise UsageError(
-            f"{elsewhere[0].letter_id} was refused by {elsewhere[0].details['exporter']}, and is "
-            "stored here already. Discard it when that backend does not need it."
-        )
-    wanted = [letter.letter_id for letter in found if letter not in elsewhere]
-    if elsewhere:
-        noun = "dead letter was" if len(elsewhere) == 1 else "dead letters were"
-        Console(stderr=True).print(
-            f"{len(elsewhere)} {noun} left out: another backend has refused them, and they are "
-            "stored here already.",
-            highlight=False,
-            soft_wrap=True,
-        )
-    if not wanted:
-        finish(Replayed(), as_json=as_json)
-        return
-    require_exporter(settings)
-    finish(ask(settings, "replaying dead letters", letter_ids=wanted), as_json=as_json)
+    letters_of: dict[str, list[str]] = {}
+    for letter in _chosen(settings, letter_ids or [], everything):
+        backend = str(letter.details.get("exporter", ""))
+        letters_of.setdefault(backend, []).append(letter.letter_id)
+    for backend in sorted(letters_of):
+        try:
+            require_exporter(settings, backend)
+        except CommandError as error:
+            if not backend or not everything:
+                raise
+            count = len(letters_of.pop(backend))
+            noun = "dead letter is" if count == 1 else "dead letters are"
+            Console(stderr=True).print(
+                f"{count} {noun} left out: {error}", markup=False, highlight=False, soft_wrap=True
+            )
+    total = Replayed()
+    for backend, wanted in letters_of.items():
+        replayed = ask(settings, "replaying dead letters", backend, letter_ids=wanted)
+        _add(total, replayed)
+    finish(total, as_json=as_json)
+
+
+def _add(total: Replayed, replayed: Replayed) -> None:
+    """Add the counts of a request to those of others."""
+    for name in ("records", "stored_spans", "seen_before_spans", "replaced_spans"):
+        setattr(total, name, getattr(total, name) + getattr(replayed, name))
+    total.dead_letters += replayed.dead_letters
+    total.solved_letters += replayed.solved_letters
+    total.problem = total.problem or replayed.problem
 
 
 @app.command()

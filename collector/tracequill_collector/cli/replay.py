@@ -21,6 +21,7 @@ from tracequill_collector.errors import RetryableError
 from tracequill_collector.queue.history import oldest_unix_ns
 from tracequill_collector.replay import Progress as Replayed
 from tracequill_collector.replay import Replays, Request
+from tracequill_collector.service.consumers import ONWARD_PREFIX
 from tracequill_collector.status import Status, read_status
 
 app = typer.Typer(add_completion=False)
@@ -116,15 +117,25 @@ def read_moment(option: str, text: str) -> int:
     return min(max(moment_ns, 0), _LAST_UNIX_NS)
 
 
-def require_exporter(settings: Settings) -> Status:
-    """Give the status of the exporter; CommandError unless one runs that could do the work."""
+def require_exporter(settings: Settings, backend: str = "") -> Status:
+    """Give the status of the exporter; CommandError unless one runs that could do the work.
+
+    *backend* is the consumer that sends to another backend; empty for Postgres.
+    """
     status = read_status(settings.data_dir / "collector" / "exporter.status.json")
     if status is None or status.age_seconds > _SILENT_SECONDS:
         raise CommandError(
             f"no exporter runs at {settings.data_dir.absolute()}. "
             "Start it ('tracequill up' or 'tracequill collector'), or set data_dir."
         )
-    if "stored_spans" not in status.values:
+    if backend:
+        if backend.removeprefix(ONWARD_PREFIX) not in _onward(status):
+            raise CommandError(
+                f"no exporter {backend.removeprefix(ONWARD_PREFIX)!r} runs. Name it under "
+                "exporters in tracequill.yaml and start the collector again, or discard what "
+                "only that backend has refused."
+            )
+    elif "stored_spans" not in status.values:
         raise CommandError(
             "the exporter has no database, and only there spans are stored again. "
             "Set TRACEQUILL_DATABASE_URL for 'tracequill collector'."
@@ -132,9 +143,15 @@ def require_exporter(settings: Settings) -> Status:
     return status
 
 
-def ask(settings: Settings, what: str, **wanted: Any) -> Replayed:
+def _onward(status: Status) -> dict[str, dict[str, Any]]:
+    """Give what the exporter says of other backends."""
+    found = status.values.get("onward")
+    return found if isinstance(found, dict) else {}
+
+
+def ask(settings: Settings, what: str, backend: str = "", **wanted: Any) -> Replayed:
     """Leave a request for *wanted*, as Replays.add takes it, and follow it to its end."""
-    replays = Replays(settings.replay_dir)
+    replays = Replays(settings.replay_dir / backend)
     try:
         request = replays.add(**wanted)
     except OSError as error:
@@ -142,10 +159,12 @@ def ask(settings: Settings, what: str, **wanted: Any) -> Replayed:
             f"{settings.replay_dir} cannot be written: {error.strerror}. "
             "Run the command as the user of the exporter, or free some disk."
         ) from None
-    return follow(settings, replays, request, what)
+    return follow(settings, replays, request, what, backend)
 
 
-def follow(settings: Settings, replays: Replays, request: Request, what: str) -> Replayed:
+def follow(
+    settings: Settings, replays: Replays, request: Request, what: str, backend: str = ""
+) -> Replayed:
     """Wait until *request* is done and give what became of it; an interrupt cancels it."""
     try:
         with Progress(
@@ -163,7 +182,9 @@ def follow(settings: Settings, replays: Replays, request: Request, what: str) ->
                 replayed = replays.progress(request) or Replayed()
                 if replayed.is_done:
                     return replayed
-                waiting = str(require_exporter(settings).values.get("waiting", ""))
+                status = require_exporter(settings, backend)
+                about = _onward(status).get(backend.removeprefix(ONWARD_PREFIX), {})
+                waiting = str((about if backend else status.values).get("waiting", ""))
                 bar.update(task, completed=replayed.share)
                 if waiting and waiting != told:
                     bar.console.print(

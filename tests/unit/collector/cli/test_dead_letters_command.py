@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tracequill._command import main
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.queue.dead_letters import DeadLetters
+from tracequill_collector.status import write_status
 
 
 def _payload() -> bytes:
@@ -211,8 +212,8 @@ def test_a_wrong_choice_of_letters_is_one_sentence(
     assert len(letters.list()) == 1
 
 
-def test_a_letter_that_another_backend_refused_is_not_replayed_here(
-    letters: DeadLetters, capsys: pytest.CaptureFixture[str]
+def test_a_letter_of_a_backend_that_is_no_more_stays(
+    letters: DeadLetters, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     letter_id = letters.add(
         Record(RecordKind.OTLP_TRACES, 0, _payload(), "", "gzip"),
@@ -220,16 +221,15 @@ def test_a_letter_that_another_backend_refused_is_not_replayed_here(
         what="span",
         details={"exporter": "otlp-far"},
     )
+    status = tmp_path / "data" / "collector" / "exporter.status.json"
+    write_status(status, {"onward": {"near": {}}})
 
-    assert main(["dead-letters", "replay", letter_id]) == 2
-    assert capsys.readouterr().err == (
-        f"tracequill: {letter_id} was refused by otlp-far, and is stored here already. "
-        "Discard it when that backend does not need it.\n"
-    )
+    assert main(["dead-letters", "replay", letter_id]) == 1
+    assert capsys.readouterr().err.startswith("tracequill: no exporter 'far' runs. Name it under ")
     assert main(["dead-letters", "replay", "--all", "--json"]) == 0
 
     said = capsys.readouterr()
-    assert said.err.startswith("1 dead letter was left out: another backend has refused")
+    assert said.err.startswith("1 dead letter is left out: no exporter 'far' runs.")
     assert json.loads(said.out)["solved_letters"] == 0
     assert len(letters.list()) == 1
 
