@@ -19,7 +19,7 @@ import asyncpg
 
 from tracequill.database_url import asyncpg_url
 from tracequill.settings import mask_url
-from tracequill_collector.errors import RetryableError
+from tracequill_collector.errors import PermanentError, RetryableError
 from tracequill_collector.exporter.connection import Connection
 from tracequill_collector.exporter.cost import ModelRow, PriceRow, Prices
 from tracequill_collector.exporter.link import Link
@@ -130,7 +130,8 @@ class PostgresExporter:
             try:
                 rows.append(span_row(span, self._prices.cost))
             except Exception as error:  # a pure function: it fails on this span every time
-                reason = f"the span makes no row: {describe(error)}."
+                why = error if isinstance(error, PermanentError) else describe(error)
+                reason = f"the span makes no row: {why}."
                 rejected.append(Rejected(span, reason))
         await self._hand_over(rejected)
         for batch in _batches(rows):
@@ -247,9 +248,7 @@ class PostgresExporter:
         await self._store_or_bisect(link, batch[:middle], outcome)
         await self._store_or_bisect(link, batch[middle:], outcome)
 
-    async def _give_up(
-        self, link: Link, row: SpanRow, error: Exception, outcome: _Outcome
-    ) -> None:
+    async def _give_up(self, link: Link, row: SpanRow, error: Exception, outcome: _Outcome) -> None:
         """Take note that *row* fails alone, unless it is only what it costs that fails.
 
         A kind of token whose name is too long for an index takes Phoenix the cost, not the span.

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from tracequill_collector.errors import PermanentError
 from tracequill_collector.exporter.cost import SpanCost
 from tracequill_collector.pipeline import Span
 
@@ -35,6 +36,9 @@ _GRADIENTS = (
     ("#be185d", "#f9a8d4"),
     ("#c2410c", "#fdba74"),
 )
+
+
+_INT4_SIZE = 2**31
 
 
 class Counts(NamedTuple):
@@ -90,7 +94,10 @@ class Rejected(NamedTuple):
 
 
 def span_row(span: Span, cost_of: CostOf) -> SpanRow:
-    """Give the row of *span*; what it raises it raises for this span every time."""
+    """Give the row of *span*; what it raises it raises for this span every time.
+
+    A PermanentError says what is wrong with it.
+    """
     is_llm = span.span_kind == "LLM"
     start_time = utc_time(span.start_time_unix_ns)
     session_id = _value(span.attributes, "session", "id")
@@ -132,9 +139,13 @@ def gradient(project_name: str) -> tuple[str, str]:
 
 def _tokens(span: Span, side: str) -> int:
     try:
-        return int(_value(span.attributes, "llm", "token_count", side) or 0)
+        tokens = int(_value(span.attributes, "llm", "token_count", side) or 0)
     except (TypeError, ValueError, OverflowError):
         return 0
+    # Told before it is sent: a span that cannot be stored must not widen its trace either.
+    if not -_INT4_SIZE <= tokens < _INT4_SIZE:
+        raise PermanentError(f"llm.token_count.{side} is {tokens}, more than Phoenix can store")
+    return tokens
 
 
 def _value(attributes: Mapping[str, Any], *path: str) -> Any:

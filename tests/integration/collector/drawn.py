@@ -71,7 +71,7 @@ _VALUES = st.recursive(
 _COUNTS = st.one_of(
     st.sampled_from((0, 1, 12, 400_000, -5, "12", 3.7)),
     st.sampled_from((" 7 ", "many", "", -2.5, True, None, [3], {"a": 1}, *_NO_NUMBERS)),
-    st.sampled_from((1_000_000_000, 2_000_000_000, 2**31)),
+    st.sampled_from((2**31, -(2**31) - 1, 2**63 - 1)),
 )
 _JSON = st.one_of(
     st.sampled_from(
@@ -138,11 +138,12 @@ _OTHERS = (
 @st.composite
 def _attributes(draw: st.DrawFn) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
-    if draw(st.integers(0, 9)):
-        found.append(("openinference.span.kind", draw(_KINDS)))
+    is_call = draw(st.booleans())
+    if is_call or draw(st.integers(0, 9)):
+        found.append(("openinference.span.kind", "LLM" if is_call else draw(_KINDS)))
     if draw(st.integers(0, 2)) == 0:
         found.append(("session.id", draw(_SESSIONS)))
-    if draw(st.booleans()):
+    if is_call or draw(st.booleans()):
         found.append(("llm.model_name", draw(_MODELS)))
         for side in ("prompt", "completion", "total"):
             if draw(st.booleans()):
@@ -156,6 +157,8 @@ def _attributes(draw: st.DrawFn) -> list[tuple[str, Any]]:
     ]
     if draw(st.integers(0, 5)) == 0:
         found += draw(_GEN_AI)
+    if draw(st.integers(0, 5)) == 0:
+        found.append(("our.own", draw(_VALUES)))  # perhaps a second time
     return draw(st.permutations(found))
 
 
@@ -226,11 +229,14 @@ def _spans(draw: st.DrawFn) -> Span:
 _PROJECTS = st.sampled_from([None, "app", "app", "other", "", "é", 5])
 
 
+_SOME_SPANS = st.lists(_spans(), min_size=1, max_size=5)
+
+
 @st.composite
 def drawn_requests(draw: st.DrawFn) -> Requests:
     """Give requests of a few spans each, most of them of the same three traces."""
     requests: Requests = []
-    for _ in range(draw(st.integers(1, 5))):
+    for _ in range(draw(st.integers(1, 4))):
         request = ExportTraceServiceRequest()
         for _ in range(draw(st.integers(1, 2))):
             project = draw(_PROJECTS)
@@ -238,7 +244,7 @@ def drawn_requests(draw: st.DrawFn) -> Requests:
             request.resource_spans.append(
                 ResourceSpans(
                     resource=Resource(attributes=pairs([("service.name", "shop"), *named])),
-                    scope_spans=[ScopeSpans(spans=draw(st.lists(_spans(), max_size=4)))],
+                    scope_spans=[ScopeSpans(spans=draw(_SOME_SPANS))],
                 )
             )
         header = draw(st.sampled_from([None, None, None, "from the header"]))

@@ -151,10 +151,11 @@ async def test_what_phoenix_loses_is_kept_and_the_rest_is_the_same(
     assert_same_rows(mine, others)
 
 
-def _request(number: int, attributes: list[tuple[str, Any]]) -> bytes:
+def _request(number: int, attributes: list[tuple[str, Any]], *, parent: int = 0) -> bytes:
     span = Span(
         trace_id=trace_id(number),
         span_id=span_id(number),
+        parent_span_id=span_id(parent) if parent else b"",
         start_time_unix_nano=1_770_000_000_000_000_000,
         end_time_unix_nano=1_770_000_001_000_000_000,
         attributes=pairs(attributes),
@@ -203,6 +204,28 @@ async def test_a_kind_of_token_with_too_long_a_name_has_no_cost(
     assert rejected == []
     assert len(rows["span_costs"]) == 1
     assert_same_rows(rows, await stored_rows(theirs))
+
+
+async def test_sums_that_no_column_holds(phoenix: Phoenix, pair: tuple[str, str]) -> None:
+    theirs, ours = pair
+    sent = [(4, 1, 1_500_000_000), (7, 1, 1_500_000_000), (1, 0, 5), (10, 1, 400_000_000)]
+    sent += [(13, 1, 1_500_000_000), (16, 13, 100_000_000), (19, 4, 300_000_000)]
+    requests = [_request(number, _llm(tokens), parent=parent) for number, parent, tokens in sent]
+    phoenix.ingest(theirs, [(payload, None) for payload in requests])
+
+    _, rejected = await export(ours, spans_of([record_of(payload) for payload in requests]))
+
+    rows = await stored_rows(ours)
+    assert_same_rows(rows, await stored_rows(theirs))
+    assert rejected and len(rows["spans"]) + len(rejected) == len(requests)
+
+
+def _llm(tokens: int) -> list[tuple[str, Any]]:
+    return [
+        ("openinference.span.kind", "LLM"),
+        ("llm.model_name", "gpt-4o"),
+        ("llm.token_count.prompt", tokens),
+    ]
 
 
 async def test_prices_that_people_entered(

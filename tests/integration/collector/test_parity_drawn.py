@@ -58,7 +58,9 @@ async def test_the_rows_are_the_same(
         Record(RecordKind.OTLP_TRACES, 0, payload, project_name=name or "")
         for payload, name in requests
     ]
-    spans = spans_of(records)
+    # An application's spans are alike: from the eighth time on, they are nested another way.
+    for _ in range(9):
+        spans = spans_of(records)
     places = [0, *sorted(cuts), len(spans)]
     await export(ours, *(spans[a:b] for a, b in pairwise(places)))
 

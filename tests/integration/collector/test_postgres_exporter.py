@@ -110,7 +110,8 @@ async def test_one_bad_span_never_costs_another(
     phoenix_database: str, database: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     batch = [span(number, trace=number) for number in range(1, 101)]
-    batch[36] = span(37, trace=37, span_kind="LLM", attributes=llm_tokens(2**40))
+    batch[20] = span(21, trace=21, span_kind="LLM", attributes=llm_tokens(2**40))
+    batch[36] = span(37, trace=37, name="small\0")  # the processor would have repaired it
     batch[70] = span(71, trace=71, status_code="OK", attributes={"session": {"id": "x" * 3000}})
     # Compression would make anything but noise short enough for the index.
     noise = random.Random(1).choices(string.ascii_letters, k=9000)
@@ -119,17 +120,18 @@ async def test_one_bad_span_never_costs_another(
 
     counts, rejected = await export(phoenix_database, batch)
 
-    assert rejected.span_ids == [f"{37:016x}", f"{72:016x}"]
-    assert "22" in rejected[0].reason and "54000" in rejected[1].reason
-    assert "small" not in rejected[0].reason
-    assert counts.stored_spans == 98
-    assert await database.fetchval("SELECT count(*) FROM traces") == 98
+    assert rejected.span_ids == [f"{number:016x}" for number in (21, 37, 72)]
+    assert "llm.token_count.prompt is 1099511627776" in rejected[0].reason
+    assert "22021" in rejected[1].reason and "54000" in rejected[2].reason
+    assert "small" not in rejected[1].reason
+    assert counts.stored_spans == 97
+    assert await database.fetchval("SELECT count(*) FROM traces") == 97
 
 
 async def test_a_batch_of_bad_spans_alone_is_rejected_when_a_plain_span_can_be_stored(
     phoenix_database: str, database: asyncpg.Connection[asyncpg.Record]
 ) -> None:
-    bad = [span(number, span_kind="LLM", attributes=llm_tokens(2**40)) for number in (1, 2)]
+    bad = [span(number, name="\0") for number in (1, 2)]
 
     _, rejected = await export(phoenix_database, bad)
 
