@@ -7,9 +7,11 @@ from operator import attrgetter
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracequill_collector.errors import PermanentError
 from tracequill_collector.exporter.rows import (
     Counts,
     SpanRow,
@@ -73,6 +75,15 @@ def test_only_llm_spans_have_token_counts() -> None:
     assert row("a", tokens="3").llm_token_count_prompt == 3
     assert row("a", tokens="many").llm_token_count_prompt == 0
     assert row("a", tokens=3, span_kind="CHAIN").llm_token_count_prompt is None
+
+
+@pytest.mark.parametrize("tokens", [2**31, "2147483648", -(2**31) - 1, 1e12])
+def test_more_tokens_than_a_column_holds_are_named(tokens: Any) -> None:
+    with pytest.raises(PermanentError, match=r"llm\.token_count\.prompt is -?\d+, more than"):
+        row("a", tokens=tokens)
+
+    assert row("a", tokens=2**31 - 1).llm_token_count_prompt == 2**31 - 1
+    assert row("a", tokens=2**40, span_kind="CHAIN").llm_token_count_prompt is None
 
 
 def test_events_are_json_with_times() -> None:

@@ -33,6 +33,7 @@ def error_of(state: str) -> asyncpg.PostgresError:
         ("22003", Remedy.BISECT),
         ("22P05", Remedy.BISECT),
         ("54000", Remedy.BISECT),
+        ("2200H", Remedy.WAIT),
         ("23514", Remedy.WAIT),
         ("23502", Remedy.WAIT),
         ("42P01", Remedy.WAIT),
