@@ -14,6 +14,7 @@ from tracequill_collector.cli.options import (
     OtlpHttpPort,
     Verbose,
 )
+from tracequill_collector.service.policies import policy_of
 from tracequill_collector.stack.foreground import run_in_foreground
 from tracequill_collector.stack.processes import collector_children
 from tracequill_collector.stack.up import run_children
@@ -44,6 +45,7 @@ def collector(
         database_url=database_url,
         insecure=insecure,
     )
+    policy_of(settings)  # a wrong rule is said before anything starts
     ports = [("OTLP/HTTP", settings.otlp_http_port), ("OTLP/gRPC", settings.otlp_grpc_port)]
     children = collector_children(settings)
     return run_in_foreground(

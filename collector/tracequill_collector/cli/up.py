@@ -18,6 +18,7 @@ from tracequill_collector.cli.options import (
     ProxyPort,
     Verbose,
 )
+from tracequill_collector.service.policies import policy_of
 from tracequill_collector.stack.foreground import run_in_foreground
 from tracequill_collector.stack.up import run_up
 
@@ -55,4 +56,5 @@ def up(
         database_url=database_url,
         insecure=insecure,
     )
+    policy_of(settings)  # a wrong rule is said before anything starts
     return run_in_foreground(lambda stop: run_up(settings, stop, demo, verbose))

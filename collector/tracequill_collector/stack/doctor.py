@@ -30,6 +30,7 @@ from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.segment import list_segments
 from tracequill_collector.service import consumers
 from tracequill_collector.service.lanes import live_name
+from tracequill_collector.service.policies import policy_of
 from tracequill_collector.stack.database import check_database
 from tracequill_collector.stack.processes import http_status
 from tracequill_collector.status import read_status
@@ -58,6 +59,7 @@ class Finding:
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Run every check in order; a check that needs a failed one is left out."""
     yield _configuration(settings)
+    yield _policy(settings)
     yield _disk(settings)
     running = True
     async for finding in _processes(settings):
@@ -105,6 +107,26 @@ def _configuration(settings: Settings) -> Finding:
             "the network is yours alone.",
         )
     return Finding("configuration", "ok", f"Listens on {settings.host} only; nobody signs in.")
+
+
+def _policy(settings: Settings) -> Finding:
+    """Say what is redacted and cut; the rules may be wrong."""
+    try:
+        policy_of(settings)
+    except CommandError as error:
+        return Finding("redaction", "failed", str(error))
+    rules = [*settings.redaction_detectors, *settings.redaction_patterns]
+    rules += [f"the key {key}" for key in settings.redaction_keys]
+    cut = [
+        f"{name} {limit}"
+        for name in ("attribute_max_bytes", "attributes_max", "events_max", "span_max_bytes")
+        if (limit := getattr(settings, f"limits_{name}"))
+    ]
+    return Finding(
+        "redaction",
+        "ok",
+        f"Taken out: {', '.join(rules) or 'nothing'}. Limits: {', '.join(cut) or 'none'}.",
+    )
 
 
 def _disk(settings: Settings) -> Finding:
