@@ -81,5 +81,5 @@ async def test_letters_whose_cause_is_gone_are_stored_and_the_others_stay_with_t
     assert left.keys() == {ids[what] for what in ("bad id", "record", "no exchange", "far")}
     assert "zero" in left[ids["bad id"]]
     assert "an old reason." not in left.values()
-    assert refused.code == 2 and "was refused by otlp-far" in refused.err
+    assert refused.code == 1 and "no exporter 'far' runs" in refused.err
     assert discarded.out == "4 dead letters discarded.\n"

@@ -500,7 +500,7 @@ class _Lanes(RuleBasedStateMachine):
 
 TestLanesUnderCrashes = _Lanes.TestCase
 TestLanesUnderCrashes.settings = settings(
-    max_examples=40,
+    max_examples=25,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
