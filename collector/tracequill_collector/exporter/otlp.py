@@ -60,7 +60,8 @@ _GRPC_OPTIONS = (
 )
 # What gRPC says here, not there: only an answer to a request that was taken has a body.
 _ANSWER_TOO_LONG = "CLIENT: Received message larger than max"
-_GRPC_PORTS = {"http": 4317, "https": 443}
+GRPC_PORTS = {"http": 4317, "https": 443}
+"""The ports of endpoints that name none."""
 
 
 class Meaning(enum.Enum):
@@ -318,7 +319,7 @@ def grpc_target(endpoint: str) -> tuple[bool, str]:
     url = URL(endpoint)
     if url.user or url.password or url.path.strip("/") or url.query_string:
         raise ValueError("by gRPC an endpoint is a scheme, a host and a port, nothing more")
-    port = url.explicit_port or _GRPC_PORTS[url.scheme]
+    port = url.explicit_port or GRPC_PORTS[url.scheme]
     host = f"[{url.host}]" if url.host and ":" in url.host else url.host
     return url.scheme == "https", f"{host}:{port}"
 

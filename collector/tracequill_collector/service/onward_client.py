@@ -12,7 +12,7 @@ from yarl import URL
 
 from tracequill.settings import ExporterSettings, Settings
 from tracequill_collector.errors import StartError
-from tracequill_collector.exporter.otlp import GrpcClient, HttpClient, OtlpClient
+from tracequill_collector.exporter.otlp import GRPC_PORTS, GrpcClient, HttpClient, OtlpClient
 
 _VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 # gRPC reads those that end in -bin as bytes.
@@ -37,13 +37,6 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 def client_of(name: str, backend: ExporterSettings, settings: Settings) -> OtlpClient:
     """Give the client for *backend*; raises StartError."""
-    url = URL(backend.endpoint)
-    own_hosts = _LOOPBACK | {settings.host}
-    if url.host in own_hosts and url.port in (settings.otlp_http_port, settings.otlp_grpc_port):
-        raise StartError(
-            f"the exporter {name!r} sends to {url.host}:{url.port}, which is this collector: "
-            "spans would go round for ever. Correct exporters in tracequill.yaml."
-        )
     headers = {key: _filled_in(name, value) for key, value in backend.headers.items()}
     for key, value in headers.items():
         if not _HEADER_NAME.fullmatch(key) or key.lower() in _OWN_HEADERS:
@@ -58,6 +51,7 @@ def client_of(name: str, backend: ExporterSettings, settings: Settings) -> OtlpC
             )
     kind = GrpcClient if backend.protocol == "grpc" else HttpClient
     try:
+        _check_for_circle(name, backend, settings)
         return kind(
             backend.endpoint,
             headers,
@@ -71,6 +65,17 @@ def client_of(name: str, backend: ExporterSettings, settings: Settings) -> OtlpC
         ) from None
 
 
+def _check_for_circle(name: str, backend: ExporterSettings, settings: Settings) -> None:
+    url = URL(backend.endpoint)
+    port = url.explicit_port or (GRPC_PORTS[url.scheme] if backend.protocol == "grpc" else url.port)
+    own_ports = (settings.otlp_http_port, settings.otlp_grpc_port)
+    if port in own_ports and url.host in _LOOPBACK | {settings.host}:
+        raise StartError(
+            f"the exporter {name!r} sends to {url.host}:{port}, which is this collector: "
+            "spans would go round for ever. Correct exporters in tracequill.yaml."
+        )
+
+
 def _filled_in(name: str, value: str) -> str:
     """Put variables in the place of ``${env:NAME}``."""
 
@@ -81,7 +86,7 @@ def _filled_in(name: str, value: str) -> str:
                 f"a header of the exporter {name!r} needs the variable {found[1]}, which is not "
                 "set. Set it, or correct exporters in tracequill.yaml."
             )
-        return content
+        # A key that was read from a file often ends in a line feed.
+        return content.strip()
 
-    # A key that was read from a file often ends in a line feed.
     return _VARIABLE.sub(variable, value).strip()
