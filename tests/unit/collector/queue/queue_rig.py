@@ -211,6 +211,12 @@ class QueueRig:
             self.run(consumer.reader.commit(done[-1][0] + 1))
             consumer.handed_out = consumer.handed_out[len(done) :]
 
+    def do_before_durable(self) -> None:
+        """A consumer is done with a record that no sync has made durable."""
+        self.append(600)
+        self.read(MAIN, 100)
+        self.commit(MAIN, 1.0)
+
     def split(self) -> None:
         """Give the main consumer a live lane that begins at the end."""
         if LIVE not in self.consumers:

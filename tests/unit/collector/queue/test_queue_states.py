@@ -27,7 +27,17 @@ _LENGTHS = st.sampled_from([1, 600, 2500])
 _CONSUMERS = st.sampled_from([MAIN, MAIN, LIVE, LAGGING, PASSING])
 _SEEDS = st.integers(0, 2**32)
 _ACTIONS = st.sampled_from(
-    ["consume", "append", "commit", "commit-lagging", "split", "join", "pass_by", "damaged read"]
+    [
+        "consume",
+        "append",
+        "done before durable",
+        "commit",
+        "commit-lagging",
+        "split",
+        "join",
+        "pass_by",
+        "drain",
+    ]
 )
 
 
@@ -162,7 +172,8 @@ class _Queue(RuleBasedStateMachine):
             "split": queue.split,
             "join": queue.join,
             "pass_by": queue.pass_by,
-            "damaged read": lambda: queue.drain(LAGGING),
+            "drain": lambda: queue.drain(LAGGING),
+            "done before durable": queue.do_before_durable,
         }
         with suppress(RetryableError, StartError):
             actions[action]()
