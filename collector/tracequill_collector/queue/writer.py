@@ -197,7 +197,10 @@ class QueueWriter:
         self._waiting.append(waiting)
         self._waiting_bytes += _cost(draft)
         self._commit_soon()
-        await waiting.done
+        try:
+            await waiting.done
+        finally:
+            del waiting  # its error holds this frame
 
     def append(self, record: Record) -> None:
         """Give *record* to the kernel; a sync follows within 100 ms and nobody waits for it.
@@ -255,7 +258,12 @@ class QueueWriter:
         full = self._refusal(draft)
         if full is not None:
             self._note(full)
-            raise full
+            try:
+                raise full
+            finally:
+                # It holds this frame, and the record. Held by it in turn, both would stay until
+                # the garbage collector comes by, which counts objects and not bytes.
+                del full
 
     def _note(self, problem: RetryableError) -> None:
         self._problem = (str(problem), time.monotonic())
