@@ -419,7 +419,8 @@ class OnwardLoop:
         lost = self._lost_before + self._reader.lost_records
         if lost > self.progress.lost_records:
             _log.error(
-                "records left the queue before this backend had them: it has lost them",
+                "records are missing in the queue: this backend has lost them, unless they are "
+                "ones that a crash cut off before they were acknowledged",
                 extra={"exporter": self._name, "lost_records": lost},
             )
             self.progress.lost_records = lost

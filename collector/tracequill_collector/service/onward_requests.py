@@ -123,7 +123,8 @@ def _prepare(record: Record, parcel: Parcel, max_bytes: int, policy: Policy | No
         project_name = policy.text(project_name)
         applied = policy.apply(request)
         parcel.policy_counts.update(applied.counts)
-        refused = applied.failed | refused
+        # As the processor says it: a span that both refuse is one dead letter.
+        refused |= applied.failed
     if refused:
         parcel.letters += [
             Letter(record_of_one(record, payload_of_one), refused[place])

@@ -78,7 +78,7 @@ async def test_what_a_backend_loses_for_want_of_room_is_counted_and_logged(
     assert isinstance(lost, int) and lost > 20
     assert len(set(backend.span_ids)) + lost == 101
     assert ids_of(100)[0] in backend.span_ids
-    assert "it has lost them" in rig.process.log
+    assert "this backend has lost them" in rig.process.log
 
 
 async def test_a_backend_to_be_kept_for_loses_nothing_and_fills_the_queue(

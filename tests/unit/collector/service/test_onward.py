@@ -166,7 +166,7 @@ async def test_records_that_left_the_queue_are_counted_and_logged(
         await rig.all_done()
 
     assert rig.loop.progress.lost_records == 12
-    assert "it has lost them" in caplog.text
+    assert "this backend has lost them" in caplog.text
 
 
 async def test_a_mistake_of_ours_is_an_alarm_and_a_new_beginning(
