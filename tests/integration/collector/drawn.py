@@ -20,7 +20,7 @@ Requests = list[tuple[bytes, str | None]]
 """Each with its x-project-name."""
 
 _TRACES = 3
-_MAX_SPANS = 12
+_MAX_SPANS = 15
 _BEGIN_UNIX_NS = 1_770_000_000_123_456_789
 
 
@@ -83,7 +83,7 @@ _JSON = st.one_of(
 )
 _KINDS = st.one_of(
     st.sampled_from(("LLM", "LLM", "LLM", "CHAIN", "TOOL", "DECISION", "PROMPT")),
-    st.sampled_from(("llm", "Retriever", "unheard of", "", "\u017fTEP", "LLM ", 5, None, True)),
+    st.sampled_from(("llm", "Retriever", "unheard of", "", "cha\u0131n", "LLM ", 5, None, True)),
 )
 _MODELS = st.one_of(
     st.sampled_from(("gpt-4o", "gpt-4o-mini", "claude-3-5-haiku-latest", "gemini-2.5-pro")),
@@ -207,7 +207,7 @@ _CODES = st.sampled_from(
 def _spans(draw: st.DrawFn) -> Span:
     number = draw(st.integers(0, _MAX_SPANS - 1))
     # Most often in its own trace, at times in another, or sent by nobody.
-    parent = draw(st.sampled_from([-_TRACES, -1, -2 * _TRACES, -4 * _TRACES, 1_000, None]))
+    parent = draw(st.sampled_from([*([-_TRACES] * 6), -2 * _TRACES, -1, 1_000, None]))
     parent = None if parent is None or number + parent < 0 else number + parent
     start = draw(_TIMES)
     lasts = draw(st.sampled_from([0, 1_000, 5_000_000_000, 30_000_000_000, -2_000_000_000]))

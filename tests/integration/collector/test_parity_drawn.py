@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 
 NewDatabase = Callable[[], str]
 
-EXAMPLES = int(os.environ.get("TRACEQUILL_PARITY_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("PARITY_EXAMPLES", "30"))
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def databases(new_database: NewDatabase) -> tuple[str, str]:
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(requests=drawn_requests(), cuts=st.sets(st.integers(0, 40), max_size=3))
+@given(requests=drawn_requests(), cuts=st.sets(st.integers(1, 20), max_size=6))
 async def test_the_rows_are_the_same(
     phoenix: Phoenix, databases: tuple[str, str], requests: Requests, cuts: set[int]
 ) -> None:
