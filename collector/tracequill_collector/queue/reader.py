@@ -330,15 +330,16 @@ class QueueReader:
                 return replace(place, doubted=what), False
             quarantine.keep(self._disk, self._folder, segment, what)
             return replace(place, offset=what.end, doubted=None), True
-        if is_sealed:
-            if not what.incomplete:
-                quarantine.keep(self._disk, self._folder, segment, what)
-            following = self._successor(segment.first_sequence)
-            return _Place(place.sequence, following), following is not None
+        if not is_sealed and not is_removed:
+            return place, False
+        if not what.incomplete:
+            quarantine.keep(self._disk, self._folder, segment, what)
         if is_removed:
+            # Another may stand under its name: a segment without a record is replaced.
             self._forget_segment()
             return _Place(place.sequence, None), True
-        return place, False
+        following = self._successor(segment.first_sequence)
+        return _Place(place.sequence, following), following is not None
 
     def _open(self, place: _Place) -> SegmentReader | None:
         """Open the segment of *place*, or the one in which its sequence must be."""

@@ -182,3 +182,23 @@ async def test_files_are_for_this_user_alone(tmp_path: Path) -> None:
 
     assert [path.stat().st_mode & 0o077 for path in (folder.parent, folder)] == [0, 0]
     assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
+
+
+async def test_a_segment_that_is_replaced_and_followed_by_another_is_not_skipped(
+    tmp_path: Path,
+) -> None:
+    """The reader waits in a segment without a record; its successor has the same name."""
+    (tmp_path / segment_name(0)).write_bytes(b"TQSE")
+    reader = await QueueReader.open(tmp_path, consumer="test")
+    assert await reader.read(max_records=9, max_bytes=CAP, wait_seconds=0) == []
+    writer = await QueueWriter.open(tmp_path, max_bytes=CAP, segment_bytes=1000)
+    names = [str(number) for number in range(20)]
+    for name in names:
+        await writer.consume(record(name, length=100))
+
+    found = await read_all(reader, 20)
+
+    assert texts(found) == names
+    assert reader.lost_records == 0
+    await reader.close()
+    await writer.close()
