@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.integration
 _PROMPT = "how long is a piece of string? " * 4_000
 
 
-async def test_a_fresh_span_is_visible_long_before_the_backlog_is_through(
+async def test_a_fresh_span_is_visible_long_before_the_backlog_is_through_and_a_kill_loses_none(
     phoenix_database: str, tmp_path: Path
 ) -> None:
     backlog = [
@@ -38,6 +39,8 @@ async def test_a_fresh_span_is_visible_long_before_the_backlog_is_through(
         await queue_now(writer, [spans_record(1_000_000, 1, "fresh")])
 
         before = await _stored(phoenix_database, 1, "fresh")
+        exporter.stop(signal.SIGKILL)
+        exporter.start()
         after = await _stored(phoenix_database, len(backlog))
         await _joined(tmp_path / "collector" / "queue")
     finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import struct
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +15,8 @@ from pathlib import Path
 import google_crc32c
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.exchange_cases import own_case
 from tests.unit.collector.queue.records import CAP, record, texts
@@ -347,6 +351,36 @@ async def test_a_folder_that_cannot_be_read_ends_nothing_and_is_told_once(
             assert await give(replaying) is None
 
     assert len(caplog.records) == 1
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32))
+async def test_whenever_the_exporter_ends_every_record_is_given_and_no_letter_is_lost(
+    seed: int,
+) -> None:
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        rig = Rig(Path(folder))
+        names = {f"r {number}" for number in range(6)}
+        await rig.keep(rig.spans, "postgres", *numbered(3))
+        await rig.keep(rig.exchanges, "collector", *numbered(6)[3:])
+        letters = {rig.letters.add(record(f"l {number}"), "bad."): number for number in range(4)}
+        bad = set(chance.sample(sorted(letters), chance.randrange(5)))
+        requests = [rig.replays.add(), rig.replays.add(letter_ids=list(letters))]
+        seen: set[str] = set()
+        while not all((found := rig.replays.progress(one)) and found.is_done for one in requests):
+            async with rig.replaying() as replaying:
+                for _ in range(chance.randint(1, 4)):
+                    batch = await give(replaying, max_records=chance.randint(1, 3))
+                    if batch is not None and chance.random() < 0.6:
+                        seen.update(texts(batch.records))
+                        await replaying.done(batch, Outcome(letters=bad))
+            kept = {letter.letter_id for letter in rig.letters.list()}
+            assert all(f"l {letters[gone]}" in seen for gone in letters.keys() - kept)
+
+        assert seen >= names | {f"l {number}" for number in range(4)}
+        assert {letter.letter_id for letter in rig.letters.list()} == bad
+        assert rig.replays.next() is None
 
 
 def test_requests_are_worked_off_in_the_order_they_came(rig: Rig) -> None:
