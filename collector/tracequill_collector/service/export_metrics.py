@@ -202,7 +202,7 @@ class LettersKept:
         """Give the number."""
         if time.monotonic() - self._counted_at >= _LETTERS_SECONDS:
             self._counted_at = time.monotonic()
-            with suppress(FileNotFoundError):  # there never was one
+            with suppress(OSError):  # there never was one, or the count of before must do
                 names = os.listdir(self._folder)
                 self._count = sum(name.endswith(".json") for name in names)
         return self._count
