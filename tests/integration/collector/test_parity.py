@@ -37,6 +37,8 @@ pytestmark = pytest.mark.integration
 
 NewDatabase = Callable[[], str]
 
+# Compression would make anything but noise short enough for an index.
+_NOISE = "".join(random.Random(1).choices(string.ascii_letters, k=9000))
 _VENDORS = "openai gemini anthropic bedrock bedrock-agent together groq mistral ollama".split()
 
 
@@ -185,15 +187,33 @@ async def test_a_span_id_under_a_second_trace_leaves_no_empty_trace(
     assert_same_rows(mine, others)
 
 
+@pytest.mark.parametrize("key", ["session.id", "user.id", "project"])
+async def test_what_is_too_long_for_an_index_is_stored_by_neither(
+    phoenix: Phoenix, pair: tuple[str, str], key: str
+) -> None:
+    theirs, ours = pair
+    bad = _request(2, [(key, _NOISE)])
+    project = _NOISE if key == "project" else None
+    requests = [(_request(1, []), None), (bad, project), (_request(4, []), None)]
+    phoenix.ingest(theirs, requests)
+
+    records = [
+        Record(RecordKind.OTLP_TRACES, 0, payload, project_name=name or "")
+        for payload, name in requests
+    ]
+    _, rejected = await export(ours, spans_of(records))
+
+    assert rejected.span_ids == [span_id(2).hex()]
+    assert_same_rows(await stored_rows(ours), await stored_rows(theirs))
+
+
 async def test_a_kind_of_token_with_too_long_a_name_has_no_cost(
     phoenix: Phoenix, pair: tuple[str, str]
 ) -> None:
     theirs, ours = pair
-    # Compression would make anything but noise short enough for an index.
-    noise = "".join(random.Random(1).choices(string.ascii_letters, k=9000))
     llm = [("openinference.span.kind", "LLM"), ("llm.model_name", "gpt-4o")]
     requests = [
-        _request(1, [*llm, (f"llm.token_count.prompt_details.{noise}", 3)]),
+        _request(1, [*llm, (f"llm.token_count.prompt_details.{_NOISE}", 3)]),
         _request(4, [*llm, ("llm.token_count.prompt", 3)]),
     ]
     phoenix.ingest(theirs, [(payload, None) for payload in requests])
