@@ -1,8 +1,18 @@
 """How far a consumer of a queue is: durable, one small file for each consumer.
 
-``<queue>/consumers/<name>.json`` holds one JSON object with a CRC32C over its content. Losing it
-costs only duplicates: the consumer begins again at the oldest record. It is on the medium before
-anything it has passed is removed.
+Constraints:
+
+1. It is replaced whole: after a crash it is the old or the new one. It is on the medium before
+   anything it has passed is removed.
+2. Losing it costs only duplicates: the consumer begins again at the oldest record.
+3. One of a version that is not known here is left untouched. At the start of a process that is a
+   StartError; beside a running one it counts as a consumer that has passed nothing.
+
+The format, version 1: ``<queue>/consumers/<name>.json`` holds one JSON object. ``version`` is 1,
+``checkpoint`` a string that holds another JSON object, with the fields of ``Checkpoint``, and
+``crc32c`` the CRC32C of that string in UTF-8. ``first_sequence`` and ``may_lag`` may be missing.
+
+Operations: ``store``, ``load``, ``load_all`` and ``remove``.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 A letter is two files: ``<id>.payload`` holds the bytes as they came, ``<id>.json`` the reason and
 what is needed to read them again. The second is written last, so a letter is whole or not there.
 The id is a digest of the content: the same record or span becomes one letter however often it
-is tried, and no name is ever taken from what somebody sent.
+is tried, and no name is ever taken from what somebody sent. On a full disk the folder's reserve is
+given up for a letter (``reserve.py``).
 """
 
 from __future__ import annotations

@@ -13,6 +13,13 @@ Constraints:
    and counts what it lost.
 6. Damaged bytes are stepped over and kept in quarantine. In the last segment they may be a record
    in the making, so there they are only stepped over when a sound record follows them.
+7. One process reads a queue for one consumer.
+
+The format of what is read stands in ``segment.py``, that of what is done in ``checkpoint.py``.
+
+Operations: ``open`` takes the lock and goes on at the checkpoint; ``read`` hands records out;
+``commit`` says how far they are done; ``continue_from`` takes over from a consumer that is ahead;
+``retire`` ends a consumer; ``close`` only ends its reader.
 """
 
 from __future__ import annotations

@@ -12,7 +12,15 @@ Constraints:
 5. All segments together stay under the byte cap, and a part of the disk stays free for the others
    on it (``room.py``). Past either the answer is a QueueFullError, early, and nothing old is
    dropped but what every consumer has passed, those left out that may lag.
-6. Nothing here depends on a clock but the pause before a sync that nobody waits for.
+6. Nothing here depends on a clock but the pause before a sync that nobody waits for, and how often
+   a full queue looks for room; both are measured by one that is never set.
+7. One process writes a queue. It writes to no segment of its predecessor.
+
+The format of what is written stands in ``segment.py``. A queue's folder holds the segments,
+``consumers`` (``checkpoint.py``), ``quarantine``, ``writer.lock`` and ``reserve``.
+
+Operations: ``open`` takes the lock and recovers (``recovery.py``); ``consume`` and ``append`` take
+a record; ``close`` finishes what was accepted.
 """
 
 from __future__ import annotations

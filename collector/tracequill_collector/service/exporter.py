@@ -71,6 +71,7 @@ class _Exporters:
             LettersKept(settings.dead_letters_dir),
         )
         self._dead_letters = DeadLetters(settings.dead_letters_dir)
+        self._dead_letters.hold_reserve()
         self._max_bytes = max(settings.request_max_bytes, _LEAST_MAX_BYTES)
         self._keep_seconds = settings.queue_keep_hours * 3600
 

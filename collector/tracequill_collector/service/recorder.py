@@ -46,6 +46,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         client = OtlpClient(settings.collector_base_url)
         stack.push_async_callback(client.close)
         dead_letters = DeadLetters(settings.dead_letters_dir)
+        dead_letters.hold_reserve()
         loop = RecordLoop(reader, client, dead_letters.add, settings.proxy_project_name, stop)
 
         def say() -> None:

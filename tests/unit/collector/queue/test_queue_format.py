@@ -6,6 +6,7 @@ file keeps it readable, also when a later version is written.
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -223,3 +224,30 @@ async def test_a_newer_checkpoint_beside_a_running_writer_has_passed_nothing(
     ):
         with pytest.raises(StartError, match="has version 2; this Tracequill reads version 1"):
             await opening
+
+
+@pytest.mark.parametrize(
+    ("more", "first_sequence", "may_lag"),
+    [("", 0, False), (',"first_sequence":40,"may_lag":true', 40, True)],
+)
+def test_a_checkpoint_written_by_hand_is_read(
+    tmp_path: Path, more: str, first_sequence: int, may_lag: bool
+) -> None:
+    """The shorter one is older: consumers could not begin late or lag yet."""
+    content = '{"next_sequence":43,"segment":41,"offset":1234,"passed":{"12":1750}' + more + "}"
+    crc = google_crc32c.value(content.encode())
+    whole = {"version": 1, "crc32c": crc, "checkpoint": content}
+    path = tmp_path / "consumers" / "test.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(whole))
+
+    assert checkpoints.load(tmp_path, "test") == checkpoints.Checkpoint(
+        next_sequence=43,
+        segment=41,
+        offset=1234,
+        passed={12: 1750},
+        first_sequence=first_sequence,
+        may_lag=may_lag,
+    )
+    path.write_text(json.dumps({**whole, "crc32c": crc ^ 1}))
+    assert checkpoints.load(tmp_path, "test") is None
