@@ -27,6 +27,8 @@ from tracequill_collector.status import read_status
 
 SEED_VARIABLE = "TRACEQUILL_TEST_FAULT_SEED"
 _DRAIN_SECONDS = 240.0
+# What is not stored although the queue has been empty for so long is lost.
+_EMPTY_SECONDS = 10.0
 _MIB = 1024 * 1024
 
 
@@ -156,10 +158,15 @@ class Rig:
         connection = await self.postgres.connect()
         try:
             deadline = time.monotonic() + seconds
+            empty_since = float("inf")
             while left := await missing(connection, self.load.ledger) & wanted:
                 assert not (found := self._odd_ends()), found
-                assert time.monotonic() < deadline, (
-                    f"{len(left)} of {len(wanted)} obligations are not stored after {seconds} s; "
+                now = time.monotonic()
+                is_empty = self.exporter_says("queue_backlog_bytes") == 0
+                empty_since = min(empty_since, now) if is_empty else float("inf")
+                assert now < deadline and now - empty_since < _EMPTY_SECONDS, (
+                    f"{len(left)} of {len(wanted)} obligations are not stored, as {min(left)}; "
+                    f"backlog: {self.exporter_says('queue_backlog_bytes')} bytes; "
                     f"the exporter waits for {self.exporter_says('waiting')!r}"
                 )
                 await asyncio.sleep(0.2)
