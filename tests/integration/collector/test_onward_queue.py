@@ -75,7 +75,7 @@ async def test_what_a_backend_loses_for_want_of_room_is_counted_and_logged(
             lost = rig.onward("x")["lost_records"]
 
     assert len(found) == 101
-    assert isinstance(lost, int) and lost > 20
+    assert isinstance(lost, int) and lost > 0
     assert len(set(backend.span_ids)) + lost == 101
     assert ids_of(100)[0] in backend.span_ids
     assert "this backend has lost them" in rig.process.log
