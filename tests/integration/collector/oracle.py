@@ -140,10 +140,11 @@ class Phoenix:
         return found
 
     def close(self) -> None:
-        """End the process."""
+        """End the process; to let it tidy up by itself would take seconds."""
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()
+        self._process.kill()
         self._process.wait(30)
+        self._process.stdin.close()
         self._process.stdout.close()
 
     def _ask(self, question: dict[str, Any]) -> Any:
