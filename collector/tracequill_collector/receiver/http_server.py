@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from tracequill_collector.errors import StartError
 from tracequill_collector.receiver.connections import ConnectionLimits
@@ -32,6 +33,21 @@ _TOO_MANY = (
 _log = logging.getLogger(__name__)
 
 
+class _NoBadRequests(logging.Filter):
+    """Leaves out what is no HTTP: the sender is told, and anybody could fill the log with it.
+
+    The errors quote the head of the request, where a key may stand.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log *record*."""
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_server_log = logging.getLogger(f"{__name__}.aiohttp")
+_server_log.addFilter(_NoBadRequests())
+
+
 @asynccontextmanager
 async def serve_http(
     app: web.Application, host: str, port: int, limits: ConnectionLimits
@@ -43,6 +59,7 @@ async def serve_http(
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=_server_log,
         auto_decompress=False,
         shutdown_timeout=_STOP_SECONDS,
         keepalive_timeout=limits.idle_seconds,

@@ -365,3 +365,19 @@ def test_every_unknown_path_is_a_status(shared: ReceiverProcess) -> None:
     assert Status.FromString(answer.body).message == (
         "/v1/trace is not served. Send traces to /v1/traces."
     )
+
+
+def test_requests_that_are_none_do_not_fill_the_log(receiver: ReceiverProcess) -> None:
+    receiver.start()
+    for line in (b"Authorization: Bearer secret\x01\r\n", b"Content-Length: secret\r\n", b"\xff\n"):
+        with closing(
+            socket.create_connection(("127.0.0.1", receiver.http_port), timeout=20)
+        ) as connection:
+            connection.sendall(b"POST /v1/traces HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.0 400 ")
+    for body in (b"\xff", b"{"):
+        assert receiver.post(body, JSON).status == 400
+    assert receiver.post(BODY).status == 200
+
+    _, logged = receiver.stop()
+    assert [line for line in logged.splitlines() if " INFO " not in line] == []
