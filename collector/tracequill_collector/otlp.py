@@ -23,6 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from tracequill_collector.errors import PermanentError
+from tracequill_collector.otlp_text import with_utf8_texts
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -144,7 +145,11 @@ def parse_traces(payload: bytes, content_type: str) -> ExportTraceServiceRequest
             f"content type {content_type!r} is not supported. Use {PROTOBUF} or {JSON}."
         )
     try:
-        request = ExportTraceServiceRequest.FromString(payload)
+        try:
+            request = ExportTraceServiceRequest.FromString(payload)
+        except DecodeError:
+            # One text that is not UTF-8, and all spans of the request would be refused.
+            request = ExportTraceServiceRequest.FromString(with_utf8_texts(payload))
         _adopt_old_scope_spans(request)
     except DecodeError as error:
         raise PermanentError(f"the body is not an ExportTraceServiceRequest: {error}.") from None

@@ -218,3 +218,18 @@ def test_headers_that_are_no_text_are_kept_as_the_nearest_text(shared: ReceiverP
     assert answer.status == 200
     assert record.content_type.startswith(f"{PROTOBUF}; charset=")
     assert record.project_name == "café"
+
+
+def test_a_text_that_is_not_utf_8_loses_no_span_and_is_kept_as_it_came(
+    shared: ReceiverProcess,
+) -> None:
+    cut = span(81, attributes=[_attribute("input.value", AnyValue(string_value="CUT"))])
+    body = request_of(cut, span(82, name="beside a cut text")).replace(b"CUT", b"Gr\xc3")
+
+    assert shared.export(body) == b""
+
+    (record,) = [item for item in shared.records() if item.payload == body]
+    assert record.payload == body
+    assert _kept(shared, "beside a cut text").span_id == (82).to_bytes(8, "big")
+    (kept,) = [item for item in shared.spans() if item.span_id == cut.span_id]
+    assert kept.attributes[0].value.string_value == "Gr\ufffd"

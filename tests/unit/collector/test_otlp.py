@@ -6,6 +6,7 @@ import zlib
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tracequill_collector.errors import PermanentError
@@ -138,6 +139,40 @@ def test_what_is_no_protobuf_is_refused_for_good(payload: bytes) -> None:
 
 def test_an_empty_body_is_an_empty_request() -> None:
     assert count_spans(parse_traces(b"", PROTOBUF)) == 0
+
+
+def test_texts_that_are_not_utf_8_are_repaired_and_nothing_else_is_touched() -> None:
+    cut = "Grüße".encode()[:3]
+    request = _request(
+        Span(
+            trace_id=b"\xff" * 16,
+            span_id=b"\xfe" * 8,
+            name="CUTNAME",
+            attributes=[
+                KeyValue(key="CUTNAME", value=AnyValue(string_value="CUTNAME")),
+                KeyValue(key="bytes", value=AnyValue(bytes_value=b"\xff\0")),
+                KeyValue(
+                    key="list",
+                    value=AnyValue(
+                        array_value=ArrayValue(values=[AnyValue(string_value="CUTNAME")])
+                    ),
+                ),
+            ],
+        ),
+        Span(trace_id=TRACE_ID, span_id=SPAN_ID, name="whole: Grüße"),
+    )
+    plain = request.SerializeToString()
+    broken = plain.replace(b"CUTNAME", cut + b"NAME")
+
+    repaired = parse_traces(broken, PROTOBUF)
+
+    assert len(broken) == len(plain)
+    first, second = repaired.resource_spans[0].scope_spans[0].spans
+    assert (first.trace_id, first.name) == (b"\xff" * 16, "Gr\ufffdNAME")
+    assert first.attributes[0].key == first.attributes[0].value.string_value == "Gr\ufffdNAME"
+    assert first.attributes[1].value.bytes_value == b"\xff\0"
+    assert first.attributes[2].value.array_value.values[0].string_value == "Gr\ufffdNAME"
+    assert second == request.resource_spans[0].scope_spans[0].spans[1]
 
 
 def _json(span: object) -> bytes:
