@@ -215,9 +215,11 @@ class _Queue(RuleBasedStateMachine):
             shutil.rmtree(self.root)
 
 
-TestQueue = _Queue.TestCase
+_EXAMPLES = int(os.environ.get("TRACEQUILL_QUEUE_EXAMPLES", "60"))
+
+TestQueue = pytest.mark.timeout(300 + _EXAMPLES)(_Queue.TestCase)
 TestQueue.settings = settings(
-    max_examples=int(os.environ.get("TRACEQUILL_QUEUE_EXAMPLES", "60")),
+    max_examples=_EXAMPLES,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
