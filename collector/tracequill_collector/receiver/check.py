@@ -1,7 +1,7 @@
 """What a receiver has to know about a request before it answers. Pure: no input or output.
 
 Decompressed bytes come in, counts and a sentence for the sender go out. The processor runs the same
-parsing and the same check of ids (``otlp.py``), and dead-letters the spans that are counted here.
+parsing and the same check of ids (``otlp``), and dead-letters the spans that are counted here.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from tracequill_collector.errors import PermanentError
-from tracequill_collector.otlp_text import with_utf8_texts
+from tracequill_collector.otlp.text import with_utf8_texts
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"

@@ -1,0 +1,31 @@
+"""OTLP trace requests: decompressed, parsed, their ids checked. No input or output."""
+
+from tracequill_collector.otlp.request import (
+    JSON,
+    PROTOBUF,
+    OversizeError,
+    RejectedSpan,
+    UnsupportedError,
+    all_spans,
+    count_spans,
+    decompress,
+    media_type,
+    parse_traces,
+    rejected_spans,
+    span_problem,
+)
+
+__all__ = [
+    "JSON",
+    "PROTOBUF",
+    "OversizeError",
+    "RejectedSpan",
+    "UnsupportedError",
+    "all_spans",
+    "count_spans",
+    "decompress",
+    "media_type",
+    "parse_traces",
+    "rejected_spans",
+    "span_problem",
+]
