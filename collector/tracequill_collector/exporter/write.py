@@ -111,7 +111,10 @@ async def write(
     written = found.new
     changed = list(found.changed.values()) if is_replacing else []
     if changed:
-        span_rowids |= await rewrite_spans(connection, changed)
+        rewritten = await rewrite_spans(connection, changed)
+        if len(rewritten) < len(changed):
+            raise OvertakenError("a span was deleted while it was written anew.")
+        span_rowids |= rewritten
         written = [row for row in written if row.span.span_id not in found.changed] + changed
     await _costs(connection, written, trace_rowids, span_rowids)
     if changed:

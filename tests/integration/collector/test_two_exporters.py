@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from tests.integration.collector.exporting import RejectedSpans, export, record_of, spans_of
@@ -117,3 +119,43 @@ async def test_two_processes_with_a_queue_each(
     assert_same_rows(await stored_rows(phoenix_database), await stored_rows(alone))
     assert first.dead_letters.list() == second.dead_letters.list() == []
     assert " ERROR " not in first.log + second.log
+
+
+async def test_what_people_delete_meanwhile_makes_no_dead_letters(phoenix_database: str) -> None:
+    spans = spans_of(some_records(31, traces=60))
+    done = asyncio.Event()
+
+    async def store() -> None:
+        await insist(phoenix_database, cut(spans, 1))
+        await insist(phoenix_database, cut(spans, 2), is_replacing=True)
+        await insist(phoenix_database, cut(spans, 3), is_replacing=True)
+        done.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        storing = tasks.create_task(store())
+        deleting = tasks.create_task(_delete_until(done, phoenix_database))
+    await storing
+    await insist(phoenix_database, [spans])
+
+    assert await deleting > 0
+    stored = {row[0] for row in (await stored_rows(phoenix_database))["spans"]}
+    assert stored == {span.span_id for span in spans}
+
+
+async def _delete_until(done: asyncio.Event, database: str) -> int:
+    """Delete projects, sessions, traces and spans, a few each time, as Phoenix's pages do."""
+    chance = random.Random(1)
+    deleted = 0
+    connection = await asyncpg.connect(database)
+    try:
+        while not done.is_set():
+            table = chance.choice(["projects", "project_sessions", "traces", "spans"])
+            with suppress(asyncpg.DeadlockDetectedError):  # told to whoever deletes
+                status = await connection.execute(
+                    f"DELETE FROM {table} WHERE id IN "
+                    f"(SELECT id FROM {table} ORDER BY random() LIMIT 3)"
+                )
+                deleted += int(status.split()[1])
+    finally:
+        await connection.close()
+    return deleted
