@@ -22,6 +22,10 @@ from tracequill_collector.pipeline import Record
 from tracequill_collector.queue.writer import QueueWriter
 from tracequill_collector.testing import FailingDisk
 
+REFUSALS = 20
+# The thread that writes still knows what it was given last.
+FEW = 5
+
 
 @pytest.fixture(autouse=True)
 def _no_collector() -> Iterator[None]:
@@ -46,10 +50,10 @@ async def test_a_record_that_a_full_queue_refuses_is_not_held(tmp_path: Path) ->
     await asyncio.sleep(0)
     held = sys.getrefcount(one.payload)
 
-    for _ in range(3):
+    for _ in range(REFUSALS):
         assert isinstance(await refused(writer, one), QueueFullError)
 
-    assert sys.getrefcount(one.payload) == held
+    assert sys.getrefcount(one.payload) - held < FEW
     await writer.close()
 
 
@@ -59,11 +63,10 @@ async def test_a_record_that_a_failing_disk_refuses_is_not_held(tmp_path: Path) 
     one = record(length=60_000)
     held = sys.getrefcount(one.payload)
 
-    for _ in range(3):
+    for _ in range(REFUSALS):
         disk.errors["sync"] = [OSError(errno.EIO, "Input/output error")]
         await refused(writer, one)
         await asyncio.sleep(0)
 
-    # The thread that writes still knows the last group it was given.
-    assert sys.getrefcount(one.payload) - held <= 1
+    assert sys.getrefcount(one.payload) - held < FEW
     await writer.close()
