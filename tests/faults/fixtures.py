@@ -13,8 +13,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.faults.processes import Postgres
 from tests.integration.conftest import database_url
-from tracequill_collector.stack.postgres import EmbeddedPostgres
+from tracequill_collector.stack.postgres_binaries import find_binaries
 
 _TEMPLATE = "phoenix_template"
 
@@ -28,31 +29,33 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def _make_cluster(folder: Path) -> None:
-    server = EmbeddedPostgres(folder)
-    await server.start(lambda line: None)
-    try:
+    server = Postgres(folder)
+    server.start()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(server.keep_running())
+        await (await server.connect()).close()
         if url := os.environ.get("TRACEQUILL_TEST_POSTGRES_URL"):
-            await _copy_schema(url, server)
+            await _copy_schema(url, server.url)
         else:
             await _make_schema(folder, server.url)
-    finally:
         await server.stop()
+        running.cancel()
 
 
-async def _copy_schema(url: str, server: EmbeddedPostgres) -> None:
+async def _copy_schema(url: str, target: str) -> None:
     """Take the schema from the template of a server that runs already: that spares Phoenix."""
+    binaries = find_binaries() / "bin"
     name = f"test_{secrets.token_hex(6)}"
     connection: asyncpg.Connection[Any] = await asyncpg.connect(url)
     try:
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
         try:
-            dump = await _run(str(server.binaries / "pg_dump"), database_url(url, name))
+            dump = await _run(str(binaries / "pg_dump"), database_url(url, name))
         finally:
             await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await connection.close()
-    psql = str(server.binaries / "psql")
-    await _run(psql, server.url, "--quiet", "--set=ON_ERROR_STOP=1", text=dump)
+    await _run(str(binaries / "psql"), target, "--quiet", "--set=ON_ERROR_STOP=1", text=dump)
 
 
 async def _make_schema(folder: Path, url: str) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 
 import asyncpg
 
-from tracequill_collector.errors import StartError
+from tracequill_collector.stack.child import is_running
 from tracequill_collector.stack.postgres import EmbeddedPostgres
 
 _STOP_SECONDS = 60.0
-_AGAIN_SECONDS = 5.0
+_AGAIN_SECONDS = 0.5
+_ROOT = Path(__file__).parents[2]
 
 
 class Service:
@@ -87,37 +88,50 @@ class Service:
 class Postgres:
     """An embedded Postgres on a copy of a cluster, kept running while it is wanted."""
 
-    def __init__(self, folder: Path, cluster: Path) -> None:
+    def __init__(self, folder: Path, cluster: Path | None = None) -> None:
         folder.mkdir(exist_ok=True)
-        if not (folder / "postgres").exists():
+        if cluster is not None:
             copy_cluster(cluster, folder)
-        self.server = EmbeddedPostgres(folder)
+        server = EmbeddedPostgres(folder)
+        self.url = server.url
+        self.socket = server.socket_dir / ".s.PGSQL.5432"
         self.starts = 0
+        self._folder = folder
         self._wanted = asyncio.Event()
         self._stopped = asyncio.Event()
         self._stopped.set()
 
     @property
-    def url(self) -> str:
-        """By the Unix socket."""
-        return self.server.url
+    def pid(self) -> int:
+        """The postmaster's; 0 when it does not run."""
+        cluster = self._folder / "postgres"
+        try:
+            pid = int((cluster / "postmaster.pid").read_text().splitlines()[0])
+        except (FileNotFoundError, ValueError, IndexError):
+            return 0
+        return pid if is_running(pid, cluster) else 0
 
     async def keep_running(self) -> None:
         """Start it whenever it is wanted and does not run; cancelled, stop it."""
-        try:
-            while True:
-                await self._wanted.wait()
-                self._stopped.clear()
-                try:
-                    await self.server.start(lambda line: None)
-                    self.starts += 1
-                    await self.server.wait()
-                except (StartError, asyncpg.PostgresError, OSError):
-                    await asyncio.sleep(0.2)  # hurt while it started, or its disk is full
-                finally:
-                    self._stopped.set()
-        finally:
-            await self.server.stop()
+        command = [sys.executable, "-m", "tests.faults.keep_postgres", str(self._folder)]
+        while True:
+            await self._wanted.wait()
+            self._stopped.clear()
+            with (self._folder / "keep.log").open("ab") as log:
+                process = await asyncio.create_subprocess_exec(
+                    *command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=log, stderr=log
+                )
+            self.starts += 1
+            try:
+                code = await process.wait()
+            except asyncio.CancelledError:
+                process.terminate()
+                await process.wait()
+                raise
+            finally:
+                self._stopped.set()
+            if code:
+                await asyncio.sleep(0.2)  # hurt while it started, or its disk is full
 
     def start(self) -> None:
         """Want it from now on."""
@@ -130,9 +144,9 @@ class Postgres:
 
     def send(self, number: int) -> None:
         """Send a signal to the postmaster, where it runs."""
-        if self.server.pid:
+        if pid := self.pid:
             with suppress(ProcessLookupError):
-                os.kill(self.server.pid, number)
+                os.kill(pid, number)
 
     async def connect(self) -> asyncpg.Connection[Any]:
         """A connection of the test's own, beside every fault; waits for a server that starts."""

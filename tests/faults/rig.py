@@ -63,7 +63,7 @@ class Rig:
         self.queue_dir = self.data_dir / "collector" / "queue"
         self.http_port, self.grpc_port = _free_ports(2)
         self.postgres = Postgres(postgres_dir or folder / "pg", cluster)
-        self.link = Link(self.postgres.server.socket_dir / ".s.PGSQL.5432")
+        self.link = Link(self.postgres.socket)
         self.load = Load(f"http://127.0.0.1:{self.http_port}", f"127.0.0.1:{self.grpc_port}", seed)
         # SIGTERM can come before the process has said what it does then.
         self.allowed_exit_codes = {0, -signal.SIGKILL, -signal.SIGTERM}
