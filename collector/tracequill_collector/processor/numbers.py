@@ -8,7 +8,7 @@ numbers, and in other scripts. Time is in proportion to the text. No input or ou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -69,6 +69,21 @@ def _groups(text: str, start: int, end: int) -> list[_Group]:
 _DIGITS = re.compile(r"\d+")
 
 
+def _runs(pattern: re.Pattern[str], text: str) -> Iterator[list[_Group]]:
+    """Yield the digits that follow each other in *text*, in pieces that overlap where they must."""
+    start = 0
+    while (found := pattern.search(text, start)) is not None:
+        yield _groups(text, found.start(), found.end())
+        is_cut = found.end() - found.start() > _LONGEST_RUN
+        start = found.end() - _OVERLAP if is_cut else found.end()
+
+
+_LONGEST_RUN = 2000
+"""In digits: a longer one is looked at in pieces, for the memory that it would take."""
+_OVERLAP = 100
+"""In signs: the longest number with all that can stand between its digits."""
+
+
 def _gap(text: str, start: int, end: int) -> str:
     """Give what can be seen of ``text[start:end]``."""
     return _UNSEEN.sub("", text[start:end])
@@ -96,6 +111,11 @@ def _ends(text: str, end: int) -> bool:
     return not after or not (_is_word(after[0]) or (after[0] == "." and after[1:].isdecimal()))
 
 
+def _add(spans: list[tuple[int, int]], found: Iterable[tuple[int, int]]) -> None:
+    """Add what was found, but for what an overlapping piece has found already."""
+    spans += [span for span in found if not spans or span[0] >= spans[-1][1]]
+
+
 def _without(text: str, spans: list[tuple[int, int]], name: str) -> str:
     """Put the marker in the place of *spans*, which are in order."""
     if not spans:
@@ -110,15 +130,15 @@ def _without(text: str, spans: list[tuple[int, int]], name: str) -> str:
 
 # --- payment cards ---------------------------------------------------------------------------
 
-_CARD_RUN = re.compile(rf"\d(?:{_GAP}{{0,4}}\d){{12,}}")
+_CARD_RUN = re.compile(rf"\d(?:{_GAP}{{0,4}}\d){{12,{_LONGEST_RUN}}}")
 _SHORTEST_CARD, _LONGEST_CARD = 13, 19
 
 
 def without_cards(text: str) -> str:
     """Take out payment card numbers: a known issuer's range, its length, and the Luhn digit."""
     spans: list[tuple[int, int]] = []
-    for run in _CARD_RUN.finditer(text):
-        spans += _cards(text, _groups(text, run.start(), run.end()))
+    for groups in _runs(_CARD_RUN, text):
+        _add(spans, _cards(text, groups))
     return _without(text, spans, "card")
 
 
@@ -142,6 +162,9 @@ def _cards(text: str, groups: list[_Group]) -> Iterator[tuple[int, int]]:
 def _last_of_card(text: str, groups: list[_Group], gaps: list[str], first: int) -> int | None:
     """Give the last group of the longest card that begins with the group *first*."""
     if not _begins(text, groups[first].start):
+        return None
+    # A row of short numbers is a card only where it is nothing else.
+    if len(groups[first].digits) < 4 and (first or len(groups) > _LONGEST_CARD):
         return None
     found, digits = None, ""
     for last in range(first, len(groups)):
@@ -250,7 +273,7 @@ _PHONE_GAP = f"(?:{_GAP}|[()/])"
 _INTERNATIONAL = re.compile(
     rf"[+\uff0b][{_INVISIBLE}]{{0,3}}\(?\d(?:{_PHONE_GAP}{{0,4}}\d){{6,17}}"
 )
-_NATIONAL = re.compile(rf"\(?\d(?:{_PHONE_GAP}{{0,4}}\d){{5,}}")
+_NATIONAL = re.compile(rf"\(?\d(?:{_PHONE_GAP}{{0,4}}\d){{5,{_LONGEST_RUN}}}")
 _LONGEST_PHONE = 17
 _DATE = re.compile(r"(?:19|20)\d\d([-./ ]?)(?:0\d|1[0-2])\1(?:[0-2]\d|3[01])(?!\d)")
 
@@ -271,8 +294,8 @@ def without_phones(text: str, regions: tuple[str, ...]) -> str:
     if not regions:
         return text
     spans = []
-    for run in _NATIONAL.finditer(text):
-        spans += _nationals(text, run.start(), run.end(), regions)
+    for groups in _runs(_NATIONAL, text):
+        _add(spans, _nationals(text, groups, regions))
     return _without(text, spans, "phone")
 
 
@@ -301,10 +324,9 @@ def _end_of_international(text: str, start: int, end: int) -> int | None:
 
 
 def _nationals(
-    text: str, start: int, end: int, regions: tuple[str, ...]
+    text: str, groups: list[_Group], regions: tuple[str, ...]
 ) -> Iterator[tuple[int, int]]:
-    """Yield where telephone numbers stand among the digits of ``text[start:end]``."""
-    groups = _groups(text, start, end)
+    """Yield where telephone numbers stand among *groups*, which follow each other in *text*."""
     first = 0
     while first < len(groups):
         last = _last_of_phone(text, groups, first, regions)

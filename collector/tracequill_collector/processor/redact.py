@@ -27,6 +27,8 @@ KEY = "key"
 
 # JSON in JSON in JSON: each level doubles the backslashes, so there are never many.
 _MAX_LEVELS = 16
+# Reading it only to see whether it is JSON would take ten times its size in memory.
+_LARGEST_JSON = 4 * 1024 * 1024
 # What one rule takes out may uncover something for another.
 _MAX_ROUNDS = 4
 _MAX_CACHED_KEYS = 20_000
@@ -65,6 +67,9 @@ class Redaction:
         ]
         rules = [_normal(key) for key in keys]
         self._hidden = _key_rules(rules)
+        # One word of each rule; none where a rule has none.
+        words = [max(re.findall(r"[\w-]+", rule), key=len, default="").lower() for rule in rules]
+        self._rule_words = words if all(words) else []
         self._known_keys: dict[str, bool] = {}
         self._known_names: dict[str, str] = {}
         self._glance, self._below = self._glances([one.mark for one in made], rules)
@@ -81,10 +86,9 @@ class Redaction:
         text does not hold the word says nothing then. None and None when there is no telling: a
         pattern may want the beginning of a text, or its end.
         """
-        words = [max(re.findall(r"[\w-]+", rule), key=len, default="") for rule in rules]
-        if self._patterns or "" in words:
+        if self._patterns or (rules and not self._rule_words):
             return None, None
-        words = [f"(?i:{re.escape(word)})" for word in words]
+        words = [f"(?i:{re.escape(word)})" for word in self._rule_words]
         glance = _compiled("|".join(f"(?:{mark})" for mark in (*marks, *words, r"\\u")))
         long_rules = [word for word, rule in zip(words, rules, strict=True) if {".", "*"} & {*rule}]
         return glance, _compiled("|".join(long_rules)) if long_rules else None
@@ -193,8 +197,11 @@ class Redaction:
             and (self._below is None or not _holds(self._below, path))
         ):
             return text
-        if level < _MAX_LEVELS and json_text.is_json(text):
-            return json_text.changed(text, self._changes(hits, level + 1), path)
+        if level < _MAX_LEVELS and json_text.may_be_json(text):
+            is_large = len(text) > _LARGEST_JSON
+            if is_large or json_text.is_json(text):
+                text = json_text.changed(text, self._changes(hits, level + 1), path)
+                return self._plain(text, hits) if is_large else text
         if self._hidden is not None and _QUOTED_NAME.search(text):
             # No JSON as a whole, but perhaps lines of it, or JSON that somebody has cut off.
             text = json_text.changed(text, self._only_hiding(hits), path)
@@ -286,6 +293,10 @@ class Redaction:
         """
         if self._hidden is None:
             return False
+        if self._rule_words and path.isascii():
+            lowered = path.lower()
+            if not any(word in lowered for word in self._rule_words):
+                return False
         hidden = self._known_keys.get(path)
         if hidden is None:
             hidden = _holds(self._hidden, _normal(path))

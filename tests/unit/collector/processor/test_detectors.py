@@ -691,3 +691,12 @@ def test_every_detector_has_a_name_and_comes_in_its_order() -> None:
 
     assert [one.name for one in made(set(NAMES))] == list(NAMES)
     assert [one.name for one in made({"card", "email"})] == ["email", "card"]
+
+
+@pytest.mark.parametrize("gap", ["", " ", "-", " - "])
+@pytest.mark.parametrize("before", [1, 1995, 1999, 2000, 2001, 2500, 5000])
+def test_a_number_in_an_endless_row_of_digits_is_found(gap: str, before: int) -> None:
+    """Such rows are looked at in pieces, and a number may lie on the border of two."""
+    row = (" ".join("7" * 5 for _ in range(before // 5)) + " 1 ").replace(" ", gap or " ")
+    for written in ("4111 1111 1111 1111", "378282246310005"):
+        check("card", f"{row}{written} 7 7 7 7", written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from tests.unit.collector.processor.planted import (
     text_value,
     texts,
 )
+from tracequill_collector.processor import json_text, redact
 from tracequill_collector.processor.detectors import NAMES
 from tracequill_collector.processor.policy import Policy
 from tracequill_collector.processor.redact import Redaction
@@ -564,3 +566,31 @@ def test_the_work_grows_in_proportion_to_the_text(piece: str) -> None:
     for start in ("", "[", '{"a":'):
         for rules in RULES:
             redacted(start + piece * (40_000 // len(piece)), rules)
+
+
+def test_large_json_is_not_read_only_to_see_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redact, "_LARGEST_JSON", 1000)
+    monkeypatch.setattr(json_text, "is_json", None)
+    filling = ", ".join(['"x\\n"'] * 700)
+    text = f'{{"a": [{filling}], "password": "x", "b": "jane@example.com"}}'
+    rules = Redaction(detectors=["email"], keys=["password"])
+
+    new = redacted(text, rules)
+
+    assert new == text.replace("jane@example.com", "[redacted:email]").replace(
+        '"password": "x"', '"password": "[redacted:key]"'
+    )
+    assert redacted(f"[not JSON {filling} jane@example.com", rules).endswith(" [redacted:email]")
+
+
+def test_a_million_escapes_take_no_memory() -> None:
+    tracemalloc.start()
+    try:
+        text = '{"a": "' + "\\n" * 1_000_000 + ' jane@example.com"}'
+        new = redacted(text)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert new.endswith(' [redacted:email]"}')
+    assert most_bytes < 20 * len(text)
