@@ -95,14 +95,12 @@ class Link:
         there_reader, there_writer = await asyncio.open_unix_connection(str(self._target))
         self._writers.add(there_writer)
         try:
-            forth = asyncio.ensure_future(self._pump(number, True, reader, there_writer))
-            back = asyncio.ensure_future(self._pump(number, False, there_reader, writer))
-            try:
+            async with asyncio.TaskGroup() as tasks:
+                forth = tasks.create_task(self._pump(number, True, reader, there_writer))
+                back = tasks.create_task(self._pump(number, False, there_reader, writer))
                 await asyncio.wait({forth, back}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
                 forth.cancel()
                 back.cancel()
-                await asyncio.wait({forth, back})
         finally:
             self._writers.discard(there_writer)
             _reset(there_writer)
