@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from collections.abc import Callable
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -189,3 +190,76 @@ async def _hold(limit: InFlight, count: int) -> None:
     async with limit.lease() as lease:
         await lease.grow_to(count // 2)
         await lease.grow_to(count)
+
+
+async def test_a_lease_that_shrinks_gives_room_to_others() -> None:
+    limit = InFlight(100, patience_seconds=10)
+    async with limit.lease() as first:
+        await first.grow_to(80)
+        await first.shrink_to(40)
+        await first.shrink_to(60)  # it holds less already
+
+        await _hold(limit, 60)
+        assert limit.held_bytes == 40
+
+
+# --- large requests ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The functions that went to a thread."""
+    called: list[str] = []
+    to_thread = asyncio.to_thread
+
+    async def noted(function: Callable[..., object], *arguments: object) -> object:
+        called.append(function.__name__)
+        return await to_thread(function, *arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", noted)
+    return called
+
+
+def _large_intake(sink: RecordSink) -> Intake:
+    return Intake(sink, ReceiverMetrics(CollectorRegistry()), request_max_bytes=4 << 20)
+
+
+@pytest.mark.parametrize(
+    ("payload", "encoding", "times"),
+    [
+        pytest.param(_payload(Span(name="x" * 100_000)), "", 0, id="small"),
+        pytest.param(_payload(Span(name="x" * 2_000_000)), "", 1, id="large"),
+        pytest.param(
+            gzip.compress(_payload(Span(name="x" * 2_000_000))), "gzip", 1, id="large when unpacked"
+        ),
+    ],
+)
+async def test_a_large_request_is_interpreted_in_a_thread_and_kept_as_it_came(
+    threads: list[str], payload: bytes, encoding: str, times: int
+) -> None:
+    sink = RecordSink()
+
+    await _large_intake(sink).take(payload, transport="http", content_encoding=encoding)
+
+    assert len(threads) == times
+    assert [record.payload for record in sink.records] == [payload]
+
+
+@pytest.mark.parametrize("size", [100, 100_000])
+async def test_json_goes_to_a_thread_sooner(threads: list[str], size: int) -> None:
+    body = b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "%s"}]}]}]}' % (b"x" * size)
+
+    accepted = await _large_intake(RecordSink()).take(
+        body, transport="http", content_type="application/json"
+    )
+
+    assert accepted.rejected_count == 1
+    assert len(threads) == (1 if size > 1000 else 0)
+
+
+@pytest.mark.parametrize("size", [4 << 20, 40 << 20])
+async def test_too_large_is_too_large_in_a_thread_as_well(size: int) -> None:
+    with pytest.raises(OversizeError, match=f"larger than {4 << 20} bytes"):
+        await _large_intake(RecordSink()).take(
+            gzip.compress(bytes(size + 1)), transport="http", content_encoding="gzip"
+        )
