@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -293,7 +293,8 @@ def _killer(victim: Service | Postgres, number: int) -> Callable[[], Awaitable[N
 
 async def _kill_a_backend(rig: Rig) -> None:
     for pid in await rig.postgres.others():
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def _kill_all(rig: Rig) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,7 @@ async def test_postgres_killed_around_a_commit(cluster: Path, tmp_path: Path, ca
             async with Strace(pid, tmp_path / "calls", call, slow(call)) as trace:
                 await until(lambda seen=trace: bool(seen.made))  # type: ignore[misc]
                 await asyncio.sleep(choose.uniform(0, 0.5))
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
                 await trace.ended()
         await rig.settle()
