@@ -9,11 +9,11 @@ from typing import Any
 
 from bench.ingest.answers import Answers
 from bench.ingest.copying import Copied
-from bench.ingest.meter import POSTGRES, Usage
-from bench.ingest.overload import Overload
+from bench.ingest.meter import BACKENDS, POSTGRES, Usage
+from bench.ingest.overload import IN_FLIGHT, Overload
 from bench.ingest.sender import SEED, TEMPLATES
 from bench.ingest.spans import make_templates
-from bench.ingest.storing import TRACES, Stored
+from bench.ingest.storing import SENDER, TRACES, Stored
 
 Figures = dict[str, Any]
 
@@ -96,6 +96,7 @@ def of_overload(one: Overload) -> Figures:
         "answers": dict(sorted(one.answers.items())),
         "permanent_answers": one.permanent_answers,
         "held_back_requests": one.held_back_requests,
+        "in_flight_requests": IN_FLIGHT,
         "lost_spans": one.lost_spans,
         "twice_stored_spans": one.twice_stored_spans,
         "stored_spans": one.stored_spans,
@@ -120,18 +121,34 @@ def add_ratios(found: Figures) -> None:
             ratios[f"{name}_to_phoenix"] = round(ours / found["phoenix"]["spans_per_second"], 1)
         if copied:
             ratios[f"{name}_to_copy"] = round(ours / max(copied), 2)
+    if "phoenix" in found and "sustained" in found:
+        # What else runs on the machine changes rates, and this little.
+        of_phoenix, of_ours = _cpu_us(found["phoenix"]), _cpu_us(found["sustained"])
+        found["cpu_us_a_span"] = {"phoenix": round(of_phoenix), "sustained": round(of_ours)}
+        ratios["cpu_to_phoenix"] = round(of_phoenix / of_ours, 1)
     found["ratios"] = ratios
     if "sustained" in found:
-        found["limit"] = _limit(found["sustained"])
+        found["limit"] = _limit(found["sustained"], found["machine"]["cores"])
 
 
-def _limit(stored: Figures) -> Figures:
+def _cpu_us(stored: Figures) -> float:
+    """Give the CPU time of a stored span, of all that takes part but the sender."""
+    return sum(
+        float(one["cpu_us_a_span"])
+        for name, one in stored["processes"].items()
+        if name not in (BACKENDS, SENDER)
+    )
+
+
+def _limit(stored: Figures, cores: int) -> Figures:
     """Name the process that is nearest to a whole core, and say whether all cores are busy."""
     shares = {
         name: one["core_share"] for name, one in stored["processes"].items() if name != POSTGRES
     }
     name = max(shares, key=lambda name: shares[name])
+    own = sum(one["core_share"] for name, one in stored["processes"].items() if name != BACKENDS)
     return {
+        "other_programs_cores": round(max(0.0, stored["machine"]["busy_share"] * cores - own), 2),
         "process": name,
         "core_share": shares[name],
         "all_cores_busy": stored["machine"]["busy_share"] >= _BUSY_SHARE,

@@ -27,7 +27,7 @@ from bench.ingest.spans import SPANS_A_TRACE, ids_of
 from bench.ingest.storing import TRACES, groups_of
 from tracequill_collector.queue.reserve import NAME as RESERVE
 
-_IN_FLIGHT = 240
+IN_FLIGHT = 240
 _LOOK_SECONDS = 0.25
 _PATIENCE_SECONDS = 180.0
 _COMPARE = """
@@ -80,7 +80,7 @@ async def measure_overload(
             address=collector.grpc_address,
             salt=new_salt(),
             traces=TRACES,
-            in_flight=_IN_FLIGHT,
+            in_flight=IN_FLIGHT,
             seconds=seconds,
             spans_per_second=spans_per_second,
             repeats=False,

@@ -37,7 +37,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     if "growth" in found:
         yield from _growth(found["growth"])
     if "overload" in found:
-        yield from _overload(found["overload"])
+        yield from _overload(found["overload"], found["sustained"]["spans_per_second"])
 
 
 def _facts(found: Mapping[str, Any]) -> Iterator[str]:
@@ -86,6 +86,7 @@ def _costs(found: Mapping[str, Any]) -> Iterator[str]:
     yield "| Process | CPU a span | of one core | memory, highest |"
     yield "|---|---:|---:|---:|"
     rows = [("Phoenix", "phoenix", "Phoenix, stock")]
+    rows += [("Postgres", "phoenix", "Postgres, under stock Phoenix")]
     rows += [("receiver", "sustained", "receiver"), ("exporter", "sustained", "exporter")]
     rows += [("Postgres backends", "sustained", "Postgres, the exporter's backends")]
     rows += [("Postgres", "sustained", "Postgres, all of it")]
@@ -99,6 +100,13 @@ def _costs(found: Mapping[str, Any]) -> Iterator[str]:
                 f"| {one['max_memory_mib']:,} MiB |"
             )
     yield ""
+    if "cpu_us_a_span" in found:
+        cpu = found["cpu_us_a_span"]
+        yield (
+            f"All together a span costs {cpu['phoenix']:,} µs of CPU with stock Phoenix and "
+            f"{cpu['sustained']:,} µs here: {found['ratios']['cpu_to_phoenix']:.0f} times less."
+        )
+        yield ""
     yield from _limit(found)
 
 
@@ -116,7 +124,8 @@ def _limit(found: Mapping[str, Any]) -> Iterator[str]:
         )
     yield (
         f"{sentence} Cores that waited for the disk and had nothing else to do: "
-        f"{limit['disk_wait_share']:.1%}; taken by the hypervisor: {machine['stolen_share']:.1%}."
+        f"{limit['disk_wait_share']:.1%}; taken by the hypervisor: {machine['stolen_share']:.1%}. "
+        f"Other programs took {limit['other_programs_cores']:.2f} cores meanwhile."
     )
     if "drained_to_copy" in found["ratios"]:
         share = found["ratios"]["drained_to_copy"]
@@ -174,16 +183,20 @@ def _growth(growth: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _overload(overload: Mapping[str, Any]) -> Iterator[str]:
+def _overload(overload: Mapping[str, Any], capacity: float) -> Iterator[str]:
     answers = ", ".join(f"{name} {count:,}" for name, count in overload["answers"].items())
     yield f"### {overload['times']} times too much"
     yield ""
     yield "| | |"
     yield "|---|---:|"
-    yield f"| offered | {overload['offered_spans_per_second']:,} spans/s |"
+    wanted = overload["times"] * capacity
+    yield (
+        f"| offered, of {overload['times']} times what can be stored | "
+        f"{overload['offered_spans_per_second']:,} of {wanted:,.0f} spans/s |"
+    )
     yield f"| sent | {overload['sent_spans']:,} spans |"
     yield (
-        "| not sent, because 240 requests were waiting for an answer | "
+        f"| not sent, because {overload['in_flight_requests']} requests waited for an answer | "
         f"{overload['held_back_requests']:,} requests |"
     )
     yield f"| stored meanwhile | {overload['stored_per_second_meanwhile']:,} spans/s |"

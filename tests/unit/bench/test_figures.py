@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from bench.ingest.figures import add_ratios, percentile
 from bench.ingest.progress import Progress
@@ -47,20 +49,51 @@ def test_ours_is_compared_with_phoenix_and_with_the_faster_copy() -> None:
     assert found["ratios"] == {"drained_to_phoenix": 50.0, "drained_to_copy": 0.5}
 
 
-def test_the_limit_is_the_process_that_is_nearest_to_a_whole_core() -> None:
-    found = {
+def test_the_limit_is_the_process_nearest_to_a_core_and_what_others_take_is_told() -> None:
+    found: dict[str, Any] = {
+        "machine": {"cores": 2},
         "sustained": {
             "spans_per_second": 5_000.0,
             "processes": {
                 "receiver": {"core_share": 0.1},
                 "exporter": {"core_share": 0.9},
-                "Postgres": {"core_share": 1.2},
+                "Postgres": {"core_share": 0.7},
             },
-            "machine": {"busy_share": 0.7, "disk_wait_share": 0.01},
-        }
+            "machine": {"busy_share": 0.95, "disk_wait_share": 0.01},
+        },
     }
 
     add_ratios(found)
 
     limit = found["limit"]
-    assert (limit["process"], limit["all_cores_busy"]) == ("exporter", False)
+    assert (limit["process"], limit["all_cores_busy"]) == ("exporter", True)
+    assert limit["other_programs_cores"] == 0.2
+
+
+def test_the_cpu_of_a_span_is_that_of_all_but_the_sender_and_counts_backends_once() -> None:
+    machine = {"busy_share": 0.5, "disk_wait_share": 0.0}
+    costs = {"receiver": 10.0, "exporter": 90.0, "Postgres backends": 80.0, "Postgres": 100.0}
+    found: dict[str, Any] = {
+        "machine": {"cores": 2},
+        "phoenix": {
+            "spans_per_second": 100.0,
+            "processes": {
+                "Phoenix": {"cpu_us_a_span": 5_000.0},
+                "Postgres": {"cpu_us_a_span": 1_000.0},
+                "sender": {"cpu_us_a_span": 50.0},
+            },
+        },
+        "sustained": {
+            "spans_per_second": 5_000.0,
+            "processes": {
+                name: {"cpu_us_a_span": cost, "core_share": 0.1}
+                for name, cost in {**costs, "sender": 7.0}.items()
+            },
+            "machine": machine,
+        },
+    }
+
+    add_ratios(found)
+
+    assert found["cpu_us_a_span"] == {"phoenix": 6_000, "sustained": 200}
+    assert found["ratios"]["cpu_to_phoenix"] == 30.0
