@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.integration.collector.exporting import RejectedSpans, record_of, spans_of
 from tests.integration.collector.generated import generated_requests
-from tests.integration.collector.oracle import assert_same_rows, stored_rows
+from tests.integration.collector.oracle import EMPTY, assert_same_rows, execute, stored_rows
 from tests.integration.collector.small import BEGIN, SECOND, llm, rows_of, session, span
 from tracequill_collector.exporter.postgres import ExporterCounts, PostgresExporter
 from tracequill_collector.pipeline import Record, Span
@@ -252,44 +252,45 @@ def trees(draw: st.DrawFn) -> list[Span]:
     ]
 
 
+@pytest.fixture
+async def exporters(
+    pair: tuple[str, str],
+) -> AsyncIterator[tuple[PostgresExporter, PostgresExporter]]:
+    """An exporter for each of two databases; neither may reject anything."""
+    rejected = RejectedSpans()
+    both = [PostgresExporter(url, schema=None, reject=rejected.take) for url in pair]
+    yield both[0], both[1]
+    for exporter in both:
+        await exporter.close()
+    assert rejected == []
+
+
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(before=trees(), after=trees(), cut=st.integers(0, 9))
 async def test_afterwards_it_is_as_if_the_new_spans_alone_had_come(
-    phoenix_database: str,
-    second_database: str,
+    pair: tuple[str, str],
+    exporters: tuple[PostgresExporter, PostgresExporter],
     before: list[Span],
     after: list[Span],
     cut: int,
 ) -> None:
     """And writing the same once more changes nothing."""
-    await _empty(phoenix_database, second_database)
+    await execute(EMPTY, *pair)
+    ours, fresh = exporters
     kept = [one for one in before if one.span_id not in {new.span_id for new in after}]
-    await store(phoenix_database, before)
-    await store(second_database, kept, after)
+    await ours.consume(before)
+    await fresh.consume(kept)
+    await fresh.consume(after)
 
-    await rewrite(phoenix_database, after[:cut], after[cut:])
+    await ours.consume(after[:cut], is_replacing=True)
+    await ours.consume(after[cut:], is_replacing=True)
 
-    wanted = await stored_rows(second_database)
-    assert_same_rows(await stored_rows(phoenix_database), wanted)
-    await rewrite(phoenix_database, after)
-    assert_same_rows(await stored_rows(phoenix_database), wanted)
-
-
-@pytest.fixture
-def second_database(new_database: NewDatabase) -> str:
-    """One more database, to compare with."""
-    return new_database()
-
-
-async def _empty(*databases: str) -> None:
-    for url in databases:
-        connection = await asyncpg.connect(url)
-        try:
-            await connection.execute("DELETE FROM projects WHERE name <> 'default'")
-        finally:
-            await connection.close()
+    wanted = await stored_rows(pair[1])
+    assert_same_rows(await stored_rows(pair[0]), wanted)
+    await ours.consume(after, is_replacing=True)
+    assert_same_rows(await stored_rows(pair[0]), wanted)
 
 
 async def test_generated_traces_written_anew_are_the_same_rows(phoenix_database: str) -> None:
