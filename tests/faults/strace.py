@@ -57,9 +57,12 @@ class Strace:
         )
         assert self._process.stderr
         async with asyncio.timeout(_ATTACH_SECONDS):
-            for _ in range(self._attached):
+            attached = 0
+            while attached < self._attached:
                 line = await self._process.stderr.readline()
-                assert b"attached" in line, line
+                assert line, "strace could not attach: the process has ended"
+                # Others are about threads that ended just then.
+                attached += b" attached" in line
         return self
 
     async def __aexit__(

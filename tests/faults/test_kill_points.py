@@ -46,7 +46,7 @@ async def test_the_receiver_killed_on_its_way_to_the_disk(
             async with Strace(pid, output, call, slow(call), threads=threads) as trace:
                 await until(lambda seen=trace: bool(seen.made))  # type: ignore[misc]
                 await asyncio.sleep(choose.uniform(0, 0.5))
-                os.kill(pid, signal.SIGKILL)
+                rig.receiver.send(signal.SIGKILL)
                 await trace.ended()
             await rig.accepted(1)
         await rig.settle()
@@ -65,7 +65,7 @@ async def test_the_exporter_killed_between_the_database_and_its_checkpoint(
             async with Strace(pid, tmp_path / "calls", call, slow(call)) as trace:
                 await until(lambda seen=trace: bool(seen.made))  # type: ignore[misc]
                 await asyncio.sleep(choose.uniform(0, 0.5))
-                os.kill(pid, signal.SIGKILL)
+                rig.exporter.send(signal.SIGKILL)
                 await trace.ended()
         await rig.settle()
 
