@@ -315,6 +315,25 @@ async def test_a_damaged_end_is_kept_in_quarantine_once_its_segment_is_sealed(
     await reader.close()
 
 
+async def test_damage_where_records_are_being_written_is_believed_only_when_it_stays(
+    tmp_path: Path,
+) -> None:
+    """A reader may see a later part of a write before an earlier one."""
+    await _fill(tmp_path, _names(3))
+    path = tmp_path / segment_name(0)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:60] + bytes(20) + whole[80:])
+    reader = await QueueReader.open(tmp_path, consumer="test")
+    assert await reader.read(max_records=9, max_bytes=CAP, wait_seconds=0) == []
+    path.write_bytes(whole)
+
+    found = await reader.read(max_records=9, max_bytes=CAP, wait_seconds=0)
+
+    assert texts(found) == _names(3)
+    assert not (tmp_path / "quarantine").exists()
+    await reader.close()
+
+
 async def test_a_record_in_the_making_is_waited_for(tmp_path: Path) -> None:
     draft = encode(record("slowly", length=500))
     segment = SegmentWriter.create(Disk(), tmp_path, 0)

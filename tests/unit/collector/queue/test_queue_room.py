@@ -84,6 +84,20 @@ async def test_under_tenfold_overload_the_cap_holds_and_nothing_acknowledged_is_
     assert sorted(got) == sorted(acknowledged)
 
 
+async def test_the_headers_of_segments_count_too(tmp_path: Path) -> None:
+    """Every record gets a segment of its own here."""
+    writer = await QueueWriter.open(tmp_path, max_bytes=10_000, segment_bytes=1)
+
+    results = await asyncio.gather(
+        *(writer.consume(record(length=100)) for _ in range(100)), return_exceptions=True
+    )
+
+    sizes = list_segments(Disk(), tmp_path)
+    assert len(sizes) == results.count(None) > 30
+    assert sum(sizes.values()) <= 10_000
+    await writer.close()
+
+
 async def test_a_refusal_waits_for_no_sync(tmp_path: Path) -> None:
     """A full queue looks for room ten times a second, and in between it answers at once."""
     writer = await QueueWriter.open(tmp_path, max_bytes=20_000)
@@ -177,6 +191,11 @@ def _fill(disk: SmallDisk) -> None:
         file.write(bytes((disk.capacity or 0) - disk.used))
 
 
+async def _idle(writer: QueueWriter) -> None:
+    """Wait until room was made ahead, and the reserve with it."""
+    await asyncio.to_thread(writer._thread.submit(lambda: None).result)
+
+
 async def test_on_a_full_disk_a_checkpoint_is_still_written_and_gives_room(tmp_path: Path) -> None:
     folder = tmp_path / "queue"
     disk = SmallDisk(tmp_path, capacity=1_000_000)
@@ -185,6 +204,7 @@ async def test_on_a_full_disk_a_checkpoint_is_still_written_and_gives_room(tmp_p
     for number in range(100):
         await writer.consume(record(str(number), length=1000))
     await read_all(reader, 100)
+    await _idle(writer)
     assert (folder / "reserve").exists()
     _fill(disk)
 
@@ -199,6 +219,7 @@ async def test_on_a_full_disk_a_checkpoint_is_still_written_and_gives_room(tmp_p
     for number in range(50):
         await writer.consume(record(str(number), length=1000))
     await reader.close()
+    await _idle(writer)
     await writer.close()
     assert (folder / "reserve").exists(), "the reserve did not come back"
 
@@ -210,6 +231,7 @@ async def test_without_a_reserve_a_checkpoint_on_a_full_disk_is_tried_again(tmp_
     reader = await QueueReader.open(folder, consumer="test", disk=disk)
     await writer.consume(record("one"))
     await read_all(reader, 1)
+    await _idle(writer)
     (folder / "reserve").unlink()
     _fill(disk)
 
