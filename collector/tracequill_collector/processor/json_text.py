@@ -222,8 +222,10 @@ class _Walk:
             self._hide(end)
 
     def _hide(self, end: int) -> None:
-        if self.text[self.hidden_from : end] != quoted(self.changes.hidden):
-            self._put(self.hidden_from, end, quoted(self.changes.hidden))
+        hidden, text = quoted(self.changes.hidden), self.text[self.hidden_from : end]
+        # Cut off in the middle of it, it is hidden all the same.
+        if text != hidden and not (end == len(self.text) and hidden.startswith(text)):
+            self._put(self.hidden_from, end, hidden)
             self.changes.note_hidden()
         self.hidden_from = -1
 

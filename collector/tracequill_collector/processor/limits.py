@@ -7,7 +7,6 @@ Applying the limits twice is the same as once. No input or output.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +15,7 @@ from typing import Any
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tracequill_collector.processor.marks import LIMITED_KEY, OWN_KEYS
-
-_SIGN = "… [cut by tracequill: {kept} of {size} bytes]"
-_SIGN_AT_END = re.compile(r"… \[cut by tracequill: \d+ of (\d{1,18}) bytes\]\Z")
-_LONGEST_SIGN = 80
+from tracequill_collector.processor.marks import LIMITED_KEY, OWN_KEYS, cut_sign, find_cut_sign
 
 SHORTEST_BYTES = 128
 """The least limit of one text: a shorter one is not worth cutting, nor would the mark fit."""
@@ -95,17 +90,17 @@ def cut_text(text: str, most: int) -> str:
     if size <= most:
         return text
     # Cut once before, it still says how long it was at first.
-    if before := _SIGN_AT_END.search(text, max(0, len(text) - _LONGEST_SIGN)):
+    if before := find_cut_sign(text):
         encoded = text[: before.start()].encode("utf-8", "replace")
         size = max(size, int(before[1]))
-    room = most - len(_SIGN.format(kept=size, size=size).encode())
+    room = most - len(cut_sign(size, size).encode())
     kept = encoded[:room].decode("utf-8", "ignore")
-    return kept + _SIGN.format(kept=len(kept.encode()), size=size)
+    return kept + cut_sign(len(kept.encode()), size)
 
 
 def is_cut(text: str) -> bool:
     """Say whether *text* ends in the note of ``cut_text``."""
-    return _SIGN_AT_END.search(text, max(0, len(text) - _LONGEST_SIGN)) is not None
+    return find_cut_sign(text) is not None
 
 
 def _mark(span: Span, cut: Counter[str]) -> None:
@@ -193,7 +188,7 @@ def _cut_texts(span: Span, most: int) -> int:
         if isinstance(text, bytes):
             # The beginning of an image is no image.
             if len(text) > most:
-                holder.string_value = _SIGN.format(kept=0, size=len(text))
+                holder.string_value = cut_sign(0, len(text))
                 count += 1
         elif (new := cut_text(text, most)) is not text:
             setattr(holder, name, new)
@@ -241,7 +236,7 @@ def _cut_values(span: Span, most: int) -> int:
     count = 0
     for pair in places:
         size = pair.value.ByteSize()
-        pair.value.string_value = _SIGN.format(kept=0, size=size)
+        pair.value.string_value = cut_sign(0, size)
         excess -= size - pair.value.ByteSize()
         count += 1
         if excess <= 0:

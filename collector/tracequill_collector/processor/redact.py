@@ -20,7 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tracequill_collector.processor import detectors as known
 from tracequill_collector.processor import json_text
 from tracequill_collector.processor.credentials import is_aws_secret
-from tracequill_collector.processor.marks import OWN_KEYS, marker
+from tracequill_collector.processor.marks import OWN_KEYS, find_cut_sign, marker
 
 KEY = "key"
 """The rule that takes out the whole value of a key."""
@@ -197,6 +197,11 @@ class Redaction:
             and (self._below is None or not _holds(self._below, path))
         ):
             return text
+        if (sign := find_cut_sign(text)) is not None:
+            # What a collector before us has cut is looked at without its mark, which stays.
+            kept = text[: sign.start()]
+            new = self._text(kept, hits, path, level)
+            return text if new is kept else new + sign[0]
         if level < _MAX_LEVELS and json_text.may_be_json(text):
             is_large = len(text) > _LARGEST_JSON
             if is_large or json_text.is_json(text):

@@ -172,6 +172,14 @@ def test_a_secret_behind_escapes_is_found() -> None:
     )
 
 
+def test_half_a_character_in_json_hinders_nothing() -> None:
+    span = span_with(pair("x", '["\\ud800 jane@example.com ü", "\\ud800 ü"]'))
+
+    assert ALL.span(span) == {"email"}
+    text = only_value(span).string_value
+    assert json.loads(text) == ["\ud800 [redacted:email] ü", "\ud800 ü"]
+
+
 def test_json_inside_json_is_read_as_deep_as_it_goes() -> None:
     inner: Any = {"password": PASSWORD, "mail": "jane\n@ jane@example.com"}
     for _ in range(8):
@@ -195,12 +203,24 @@ def test_json_without_end_is_read_to_its_end(opening: str) -> None:
     depth = 20_000
     text = opening * depth + json.dumps({"password": PASSWORD, "mail": "jane@example.com"})
     closing = {"[": "]", '{"a":': "}"}[opening]
-    for whole in (text, text + closing * depth):
+    closed = text.replace("@", "\\u0040") + closing * depth
+    for whole in (text, closed):
         new = redacted(whole, Redaction(keys=["password"], detectors=["email"]))
 
         assert PASSWORD not in new and "jane" not in new
         assert new.startswith(opening * depth)
         assert new.endswith(closing * depth) == (whole is not text)
+
+
+def test_what_was_cut_before_keeps_its_mark() -> None:
+    rules = Redaction(detectors=["email"], keys=["password"])
+    sign = "… [cut by tracequill: 20 of 4000 bytes]"
+    for text in ('{"a": 1, "password": "[redacted:k', "x [redacted:email] y"):
+        assert redacted(text + sign, rules) == text + sign
+    assert redacted(f'{{"password": "x{sign}', rules) == f'{{"password": "[redacted:key]"{sign}'
+    assert redacted(f"to jane@example.com{sign}", rules) == f"to [redacted:email]{sign}"
+    hidden = f"… [cut by tracequill: {CARD_NUMBER} of 4000 bytes]"
+    assert str(CARD_NUMBER) not in redacted(hidden)
 
 
 def test_a_number_of_thousands_of_digits_hides_nothing() -> None:
