@@ -20,8 +20,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from tracequill_collector.errors import StartError
 from tracequill_collector.receiver.connections import ConnectionLimits
 
-# Less than what a supervisor waits before it kills.
-_STOP_SECONDS = 10.0
+# With gRPC's, less than what a supervisor waits before it kills; more than an answer takes.
+_STOP_SECONDS = 4.0
 _BACKLOG = 1024
 _LOG_SECONDS = 60.0
 

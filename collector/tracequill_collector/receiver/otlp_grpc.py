@@ -34,7 +34,7 @@ _TRANSPORT = "grpc"
 
 # OTLP/gRPC bounds answers; ours are far smaller.
 _RESPONSE_MAX_BYTES = 4 * 1024 * 1024
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 4.0
 
 # How large a request is gRPC tells only when it is here. Until then it holds this much of the
 # limit on all memory: what gRPC itself allows a message by default.

@@ -37,7 +37,7 @@ from tests.integration.receiver_rig import (
     trailers_of,
     wait_until,
 )
-from tracequill_collector.receiver import otlp_grpc, otlp_http
+from tracequill_collector.receiver import http_server, otlp_grpc, otlp_http
 from tracequill_collector.receiver.connections import ConnectionLimits
 from tracequill_collector.testing import RecordSink
 
@@ -166,6 +166,27 @@ async def test_calls_wait_at_the_sender_while_there_is_no_room_for_them() -> Non
 
         await _until(lambda: inside.intake.in_flight.held_bytes == 0)
         assert await inside.export(BODY) == b""
+
+
+async def test_clients_that_hold_on_do_not_keep_the_servers_from_ending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(otlp_grpc, "_STOP_SECONDS", 0.2)
+    monkeypatch.setattr(http_server, "_STOP_SECONDS", 0.2)
+    sink = RecordSink()
+    async with AsyncExitStack() as clients, asyncio.timeout(20):
+        async with servers(sink) as inside:
+            body = await clients.enter_async_context(
+                _connection(inside.http_port, http_head(len(BODY)) + BODY[:-1])
+            )
+            head = await clients.enter_async_context(_connection(inside.http_port, b"POST "))
+            call = clients.enter_context(Http2Connection(inside.grpc_port))
+            call.begin_export()
+            await _until(lambda: inside.intake.in_flight.held_bytes > len(BODY))
+
+        assert await _closed(body) == await _closed(head) == b""
+        assert not [frame for frame in call.frames() if frame.kind == DATA]
+    assert sink.records == []
 
 
 def test_a_call_without_a_request_is_refused_for_good(shared: ReceiverProcess) -> None:
