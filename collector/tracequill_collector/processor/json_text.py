@@ -174,6 +174,7 @@ class _Walk:
     def _next(self) -> None:
         self.name = ""
         if self.levels:
+            self.levels[-1].name = ""
             self.levels[-1].place += 1
 
     def _name(self, found: re.Match[str]) -> None:

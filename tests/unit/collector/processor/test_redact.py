@@ -218,6 +218,8 @@ def test_what_was_cut_before_keeps_its_mark() -> None:
     for text in ('{"a": 1, "password": "[redacted:k', "x [redacted:email] y"):
         assert redacted(text + sign, rules) == text + sign
     assert redacted(f'{{"password": "x{sign}', rules) == f'{{"password": "[redacted:key]"{sign}'
+    name_only = '{"password": "[redacted:key]", "na"'
+    assert redacted(name_only + sign, rules) == name_only + sign
     assert redacted(f"to jane@example.com{sign}", rules) == f"to [redacted:email]{sign}"
     hidden = f"… [cut by tracequill: {CARD_NUMBER} of 4000 bytes]"
     assert str(CARD_NUMBER) not in redacted(hidden)
