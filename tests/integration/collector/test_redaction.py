@@ -167,9 +167,8 @@ async def test_rows_without_a_hit_are_the_same_bytes_with_redaction_and_without(
     stored = []
     for policy in (None, Policy(), rules):
         database = new_database()
-        for record in records:
-            decoded = decode(record, max_bytes=64 * _MIB, policy=policy)
-            await export(database, decoded.spans)
+        decoded = [decode(record, max_bytes=64 * _MIB, policy=policy) for record in records]
+        await export(database, *(content.spans for content in decoded))
         stored.append(await _content_of(database))
 
     assert stored[0] and stored[0] == stored[1] == stored[2]
