@@ -1,7 +1,7 @@
 """The queue over a disk that fails and loses power at any moment, as a state machine.
 
 What was acknowledged is an obligation: it is delivered, however often power, a process or a sync is
-lost. TRACEQUILL_QUEUE_EXAMPLES says how many histories are tried.
+lost. TEST_QUEUE_EXAMPLES says how many histories are tried.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ class _Queue(RuleBasedStateMachine):
             shutil.rmtree(self.root)
 
 
-_EXAMPLES = int(os.environ.get("TRACEQUILL_QUEUE_EXAMPLES", "60"))
+_EXAMPLES = int(os.environ.get("TEST_QUEUE_EXAMPLES", "60"))
 
 TestQueue = pytest.mark.timeout(300 + _EXAMPLES)(_Queue.TestCase)
 TestQueue.settings = settings(
