@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import pytest
@@ -12,12 +13,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from tests.unit.collector.processor.planted import SECRETS, every_place, pair, span_with
 from tests.unit.collector.processor.test_redact import SPANS
-from tracequill_collector.pipeline import Record, RecordKind
+from tracequill_collector.otlp import all_spans
+from tracequill_collector.pipeline import QueuedRecord, Record, RecordKind
 from tracequill_collector.processor.decode import alone, decode
 from tracequill_collector.processor.detectors import NAMES
 from tracequill_collector.processor.limits import Limits
 from tracequill_collector.processor.policy import Policy
 from tracequill_collector.processor.redact import Redaction
+from tracequill_collector.service.onward_requests import next_parcel
 
 MAX_BYTES = 1_000_000
 EMAIL = SECRETS["email"]
@@ -234,3 +237,19 @@ def test_the_deepest_value_that_protobuf_reads_is_redacted() -> None:
 
     assert Policy(Redaction(detectors=["email"])).apply(request).counts == {"email": 1}
     assert b"jane" not in request.SerializeToString()
+
+
+def test_what_is_sent_on_holds_no_secret_and_what_fails_stays_behind() -> None:
+    record = record_of(broken_request(), project_name=f"for {EMAIL}")
+    policy = Policy(Breaking(detectors=["email"]))
+
+    parcel = next_parcel(deque([QueuedRecord(1, record)]), max_bytes=MAX_BYTES, policy=policy)
+
+    sent = ExportTraceServiceRequest.FromString(parcel.piece.payload)
+    names = [span.name for _, _, span in all_spans(sent)]
+    assert names == ["one", "two", "four", "seven"]
+    assert b"jane" not in parcel.piece.payload
+    assert b"for [redacted:email]" in parcel.piece.payload
+    assert len(parcel.letters) == 4
+    assert all(EMAIL.encode() in letter.record.payload for letter in parcel.letters)
+    assert not any("jane" in letter.reason for letter in parcel.letters)
