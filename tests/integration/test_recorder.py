@@ -303,9 +303,13 @@ async def test_the_real_receiver_queues_what_the_recorder_sends(
     records = await reader.read(max_records=10, max_bytes=10**6, wait_seconds=5)
     await reader.close()
 
-    (queued,) = records
-    spans = _spans(ExportTraceServiceRequest.FromString(queued.record.payload))
-    assert queued.record.project_name == "calls"
+    # One request, or two where the recorder was quicker than the second call.
+    spans = [
+        span
+        for queued in records
+        for span in _spans(ExportTraceServiceRequest.FromString(queued.record.payload))
+    ]
+    assert {queued.record.project_name for queued in records} == {"calls"}
     assert [span.span_id.hex() for span in spans] == proxy.span_ids
     assert {span.name for span in spans} == {
         interpret(own_case("bedrock-converse-stream-tools").exchange(), "calls").name
