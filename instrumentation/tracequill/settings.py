@@ -194,14 +194,15 @@ class Settings(BaseModel):
         description="Regular expressions (RE2) whose finds are replaced, by name.",
     )
     limits_attribute_max_bytes: Limit = Field(
-        0, description="The longest text of one attribute, in bytes; more is cut off. 0: no limit."
+        0, description="The longest text of one attribute, in bytes, at least 128. 0: no limit."
     )
     limits_attributes_max: Limit = Field(
         0, description="The most attributes of one span. 0: no limit."
     )
     limits_events_max: Limit = Field(0, description="The most events of one span. 0: no limit.")
     limits_span_max_bytes: Limit = Field(
-        0, description="The largest span, in bytes; its longest texts are cut. 0: no limit."
+        0,
+        description="The largest span, in bytes, at least 4096; its longest texts are cut. 0: no limit.",
     )
     exporters: dict[Name, ExporterSettings] = Field(
         default_factory=dict,
