@@ -202,7 +202,8 @@ class Settings(BaseModel):
     limits_events_max: Limit = Field(0, description="The most events of one span. 0: no limit.")
     limits_span_max_bytes: Limit = Field(
         0,
-        description="The largest span, in bytes, at least 4096; its longest texts are cut. 0: no limit.",
+        description="The largest span, in bytes, at least 4096; its longest texts are cut. "
+        "0: no limit.",
     )
     exporters: dict[Name, ExporterSettings] = Field(
         default_factory=dict,
