@@ -4,8 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install up demo test test-unit test-faults check format lock browser bench-start \
-	bench-ingest screenshot
+.PHONY: help install up demo test test-unit test-faults check format lock browser javascript \
+	bench-start bench-ingest screenshot
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -29,7 +29,7 @@ up: install ## run everything on this machine
 demo: install ## the same, and send conversations to look at
 	$(BIN)/tracequill up --demo
 
-test: install browser ## run every test (needs Debian's Chromium)
+test: install browser javascript ## run every test (needs Debian's Chromium and Node)
 	$(BIN)/pytest
 
 test-unit: install ## run the tests that need no network
@@ -41,6 +41,9 @@ test-faults: install ## the long fault runs: kills, lost disks, outages (needs r
 
 browser:
 	@sh tests/browser.sh
+
+javascript:
+	@sh tests/javascript.sh
 
 check: install ## lint, formats, types and import rules
 	$(BIN)/ruff check .

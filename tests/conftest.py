@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
 
 from tests.exchange_cases import CORPUS_VARIABLE
+
+# A test says what is true, not how fast this machine is just now.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
