@@ -41,6 +41,7 @@ async def test_the_receiver_killed_on_its_way_to_the_disk(
         tmp_path, cluster, seed=seed, variables=variables, requests_per_second=40
     ) as rig:
         for _ in range(KILLS):
+            starts = rig.receiver.starts
             threads = [await writer_thread(rig)]
             pid, output = rig.receiver.pid, tmp_path / "calls"
             async with Strace(pid, output, call, slow(call), threads=threads) as trace:
@@ -48,6 +49,7 @@ async def test_the_receiver_killed_on_its_way_to_the_disk(
                 await asyncio.sleep(choose.uniform(0, 0.5))
                 rig.receiver.send(signal.SIGKILL)
                 await trace.ended()
+            await until(lambda before=starts: rig.receiver.starts > before)  # type: ignore[misc]
             await rig.accepted(1)
         await rig.settle()
 
@@ -61,12 +63,13 @@ async def test_the_exporter_killed_between_the_database_and_its_checkpoint(
     async with Rig(tmp_path, cluster, seed=seed) as rig:
         for _ in range(KILLS):
             await until(lambda: rig.exporter_says("waiting") == "")
-            pid = rig.exporter.pid
+            pid, starts = rig.exporter.pid, rig.exporter.starts
             async with Strace(pid, tmp_path / "calls", call, slow(call)) as trace:
                 await until(lambda seen=trace: bool(seen.made))  # type: ignore[misc]
                 await asyncio.sleep(choose.uniform(0, 0.5))
                 rig.exporter.send(signal.SIGKILL)
                 await trace.ended()
+            await until(lambda before=starts: rig.exporter.starts > before)  # type: ignore[misc]
         await rig.settle()
 
 
