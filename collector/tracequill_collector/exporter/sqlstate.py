@@ -52,6 +52,8 @@ NO_IDS_LEFT = "2200H"
 # What one state is in the words of an operator; anything else is told by its code alone, because
 # Postgres' own messages quote the data.
 _MEANINGS = {
+    "08003": "the connection was lost",
+    "08006": "the connection was lost",
     "2200H": "a table has used up its row ids",
     "22003": "a number is too large for its column",
     "22P02": "a value has the wrong form for its column",
@@ -110,5 +112,7 @@ def describe(error: BaseException) -> str:
         return f"{kind}, SQLSTATE {state}" + (f": {meaning}" if meaning else "")
     if isinstance(error, OSError):
         return f"{kind}: {error.strerror}" if error.strerror else kind
+    if isinstance(error, asyncpg.InterfaceError):
+        return f"{kind}: the connection was lost"
     frames = traceback.extract_tb(error.__traceback__)
     return f"{kind} in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else kind

@@ -6,6 +6,7 @@ Runs the statements of ``queries.sql`` in their fixed order; what to write is de
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -53,9 +54,20 @@ class Written:
 @asynccontextmanager
 async def transaction(connection: Connection, schema: str | None) -> AsyncIterator[None]:
     """Commit what is done inside, with our settings; on an error nothing was done."""
-    async with connection.transaction():
+    opened = connection.transaction()
+    await opened.start()
+    try:
         await connection.execute(transaction_settings(schema))
         yield
+    except (TimeoutError, asyncio.CancelledError):
+        # Nobody answers: a rollback would wait for an answer as long again, and no connection, no
+        # transaction.
+        connection.terminate()
+        raise
+    except BaseException:
+        await opened.rollback()
+        raise
+    await opened.commit()
 
 
 async def check_schema(connection: Connection) -> None:
