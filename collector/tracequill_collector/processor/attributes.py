@@ -22,6 +22,7 @@ MAX_SEGMENTS = 200
 # Attribute keys repeat from span to span; splitting each of them again would cost a third of the
 # decoding. Cleared when full, so that keys which never repeat cannot grow it without bound.
 _MAX_CACHED_KEYS = 20_000
+_MAX_CACHED_KEY_CHARACTERS = 300
 
 _VALUE = object()
 """The place in a node where its own value is kept, beside its children."""
@@ -78,21 +79,21 @@ def nested_value(attributes: Mapping[str, Any], *path: str) -> Any:
 
 def _split(name: str) -> _Key:
     segments: list[str | int] = []
-    rest = name
-    while True:
+    # Counted first: a stranger's key may have millions of dots.
+    rest = name if name.count(".") < 2 * MAX_SEGMENTS else ""
+    while rest:
         segment, _, rest = rest.partition(".")
         segment = segment.strip()
         number = _number(segment)
         segments.append(segment if number is None else number)
-        if not rest:
-            break
-    if len(segments) > MAX_SEGMENTS:
+    if not 0 < len(segments) <= MAX_SEGMENTS:
         segments = [name]
     above = tuple(segments[:-1])
     key = _Key(".".join(map(str, above)) if above else None, above, segments[-1])
-    if len(_keys) >= _MAX_CACHED_KEYS:
-        _keys.clear()
-    _keys[name] = key
+    if len(name) <= _MAX_CACHED_KEY_CHARACTERS:
+        if len(_keys) >= _MAX_CACHED_KEYS:
+            _keys.clear()
+        _keys[name] = key
     return key
 
 

@@ -95,6 +95,8 @@ class Decoded:
     raw_genai_spans: int = 0
     """Spans whose ``gen_ai.*`` attributes were kept as they came, for want of the converter."""
     policy_counts: PolicyCounts = field(default_factory=PolicyCounts)
+    plain_bytes: int = 0
+    """The size of the request, decompressed."""
 
 
 def decode(record: Record, *, max_bytes: int, policy: Policy | None = None) -> Decoded:
@@ -102,8 +104,9 @@ def decode(record: Record, *, max_bytes: int, policy: Policy | None = None) -> D
 
     *policy* changes what is decoded; a span to which it cannot be applied is rejected.
     """
-    request = parse_record(record, max_bytes=max_bytes)
-    decoded = Decoded()
+    payload = decompress(record.payload, record.content_encoding, max_bytes)
+    request = parse_traces(payload, record.content_type)
+    decoded = Decoded(plain_bytes=len(payload))
     spoilt: dict[int, str] = {}
     named = record.project_name
     if policy is not None:

@@ -25,6 +25,7 @@ _REPLACEMENT = "\ufffd"
 
 # orjson writes 254 levels; the value stands below the keys of the span's attributes.
 _MAX_LEVELS = 240
+_MAX_SIGNS = 8
 _MIN_INTEGER = -(2**63)
 _MAX_INTEGER = 2**64 - 1
 
@@ -61,12 +62,21 @@ def text_of_bytes(value: object) -> str:
 
 def _repaired_object(value: dict[str, Any], levels: int) -> dict[str, Any]:
     repaired: dict[str, Any] = {}
+    signs: dict[str, int] = {}
     for key, item in value.items():
-        name = storable_text(key)
+        plain = name = storable_text(key)
         while name != key and (name in repaired or name in value):
-            name += _REPLACEMENT  # two keys must not become one
+            # Two keys must not become one. The count goes on where it was: a thousand keys that
+            # repair to one name are told apart in a thousand steps.
+            signs[plain] = signs.get(plain, 0) + 1
+            name = plain + _suffix(signs[plain])
         repaired[name] = _repaired(item, levels - 1)
     return repaired
+
+
+def _suffix(number: int) -> str:
+    """Tell names apart: by a few more signs, by a number where there are many."""
+    return _REPLACEMENT * number if number <= _MAX_SIGNS else f"{_REPLACEMENT}{number}"
 
 
 def _repaired(value: Any, levels: int) -> Any:

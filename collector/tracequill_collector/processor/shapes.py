@@ -24,10 +24,10 @@ _WORTH_IT = 8
 
 # Bounds of what is remembered; cleared when full, as shapes that never repeat are worth nothing.
 MAX_SHAPES = 500
-_MAX_CANDIDATES = 2_000
+_MAX_CANDIDATES = 1_000
 # Python's compiler descends into nested expressions, and a page of them is no shape.
 _MAX_KEYS = 1_000
-_MAX_KEY_BYTES = 64 * 1024
+_MAX_KEY_BYTES = 24 * 1024
 _MAX_LEVELS = 60
 
 _made: dict[tuple[str, ...], Nest | None] = {}

@@ -77,6 +77,8 @@ class ExportLoop:
     _current: Work | None = None
     _outcome: Outcome = field(default_factory=Outcome)
     """Of the current work, all its tries together."""
+    _earlier: Outcome = field(default_factory=Outcome)
+    """Of the works before it, of the same batch."""
     _turn: int = 0
 
     async def run(self) -> None:
@@ -117,8 +119,9 @@ class ExportLoop:
                 await asyncio.sleep(_MAX_DELAY_SECONDS)
                 continue
             if batch is not None:
-                work = await asyncio.to_thread(interpret, batch, self.max_bytes, self.policy)
-                await self._ready.put(work)
+                works = interpret(batch, self.max_bytes, self.policy)
+                while (work := await asyncio.to_thread(next, works, None)) is not None:
+                    await self._ready.put(work)
 
     async def _next_batch(self) -> Batch | None:
         """Give what arrived, and now and then, or when nothing did, some of a replay."""
@@ -163,7 +166,7 @@ class ExportLoop:
             await self.exporter.announce()
 
     async def _export(self) -> None:
-        """Store the current work and tell its source that it is done."""
+        """Store the current work; with the last of a batch, tell its source that it is done."""
         work = self._current
         assert work is not None
         for queued, content in zip(work.records, work.contents, strict=True):
@@ -179,7 +182,11 @@ class ExportLoop:
             finally:
                 self._count(before)
             self.metrics.stored(time.monotonic() - started)
-        await work.batch.source.done(work.batch, self._outcome)
+        whole = self._earlier.plus(self._outcome)
+        if work.is_last:
+            await work.batch.source.done(work.batch, whole)
+            whole = Outcome()
+        self._earlier = whole
         self._note_done(work)
 
     def _count(self, before: ExporterCounts) -> None:

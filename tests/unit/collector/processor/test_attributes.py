@@ -76,3 +76,11 @@ def test_a_nested_value_is_found_by_its_path() -> None:
     assert nested_value(nested, "a") == {"b": 0}
     assert nested_value(nested, "c", "b") is None
     assert nested_value(nested, "x", "y") is None
+
+
+@pytest.mark.parametrize("dots", [200, 399, 400, 3_000_000])
+def test_a_key_of_very_many_dots_stays_one_key_and_is_not_remembered(dots: int) -> None:
+    name = "a." * dots + "b"
+
+    assert unflatten([(name, 1)]) == {name: 1}
+    assert dots < 300 or name not in attributes._keys

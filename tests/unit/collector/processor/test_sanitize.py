@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -62,3 +63,12 @@ def test_what_is_nested_too_deep_becomes_its_json() -> None:
 def test_text_is_repaired() -> None:
     assert storable_text("plain") == "plain"
     assert storable_text("\0\udc80") == "\ufffd\ufffd"
+
+
+def test_thousands_of_keys_that_are_repaired_to_one_name_stay_apart() -> None:
+    keys = ["".join(pair) for pair in itertools.product(map(chr, range(0xD800, 0xD864)), repeat=2)]
+
+    repaired = storable(dict.fromkeys(keys, 1))
+
+    assert len(repaired) == len(keys) == 10_000
+    assert max(map(len, repaired)) < 12

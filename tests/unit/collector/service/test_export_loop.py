@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +35,7 @@ _MAX_BYTES = 1_000_000
 def queued(sequence: int, *names: str, kind: RecordKind = RecordKind.OTLP_TRACES) -> QueuedRecord:
     """Give a record of spans with *names*."""
     spans = [
-        OtlpSpan(trace_id=b"t" * 16, span_id=name.encode().ljust(8, b"_"), name=name)
+        OtlpSpan(trace_id=b"t" * 16, span_id=name.encode().ljust(8, b"_")[:8], name=name)
         for name in names
     ]
     request = ExportTraceServiceRequest(
@@ -49,6 +50,7 @@ class FakeLanes:
     def __init__(self, *batches: list[QueuedRecord]) -> None:
         self.batches = list(batches)
         self.committed: list[int] = []
+        self.outcomes: list[Outcome] = []
 
     async def read(self, *, max_records: int, max_bytes: int, wait_seconds: float) -> Batch | None:
         """Give the next batch; wait when there is none."""
@@ -60,6 +62,7 @@ class FakeLanes:
     async def done(self, batch: Batch, outcome: Outcome) -> None:
         """Keep it."""
         self.committed.append(batch.records[-1].sequence + 1)
+        self.outcomes.append(outcome)
 
 
 class FakeReplaying:
@@ -271,11 +274,11 @@ def test_of_a_project_that_is_asked_for_nothing_else_is_touched() -> None:
     unreadable = QueuedRecord(3, Record(RecordKind.OTLP_TRACES, 0, b"no request"))
     batch = Batch([wanted, headed, bad_id, unreadable], FakeLanes(), project_name="default")
 
-    work = interpret(batch, _MAX_BYTES)
+    [work] = interpret(batch, _MAX_BYTES)
 
     assert [span.name for span in work.spans] == ["a", "b"]
     assert all(isinstance(one, Decoded) and not one.rejected for one in work.contents)
-    other = interpret(Batch([wanted, headed], FakeLanes(), project_name="other"), _MAX_BYTES)
+    [other] = interpret(Batch([wanted, headed], FakeLanes(), project_name="other"), _MAX_BYTES)
     assert [span.name for span in other.spans] == ["c"]
 
 
@@ -285,10 +288,53 @@ def _without_ids(payload: bytes) -> bytes:
     return request.SerializeToString()
 
 
+def test_what_unpacks_to_much_is_interpreted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_module, "WORK_BYTES", 10_000)
+    small, large = queued(0, "a"), queued(1, "b" * 9_990)
+    packed = replace(
+        large.record, payload=gzip.compress(large.record.payload), content_encoding="gzip"
+    )
+    records = [small, QueuedRecord(1, packed), QueuedRecord(2, packed), queued(3, "c")]
+
+    works = list(interpret(Batch(records, FakeLanes()), _MAX_BYTES))
+
+    assert [[one.sequence for one in work.records] for work in works] == [[0, 1], [2], [3]]
+    assert [work.is_last for work in works] == [False, False, True]
+    assert [len(work.spans) for work in works] == [2, 1, 1]
+
+
+def test_many_spans_are_interpreted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_module, "WORK_SPANS", 3)
+    records = [queued(number, "a", "b") for number in range(4)]
+
+    works = list(interpret(Batch(records, FakeLanes()), _MAX_BYTES))
+
+    assert [len(work.spans) for work in works] == [4, 4]
+    assert [work.is_last for work in works] == [False, True]
+
+
+async def test_a_batch_is_done_when_its_last_part_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work_module, "WORK_SPANS", 1)
+    reader = FakeLanes([queued(0, "a"), queued(1, "b", "bad"), queued(2, "c")])
+    exporter = FakeExporter(failures=2)
+    monkeypatch.setattr(service, "_FIRST_DELAY_SECONDS", 0.001)
+    loop = loop_of(reader, exporter, tmp_path)
+
+    await run_until(loop, reader, 3)
+
+    assert exporter.names == ["a", "b", "c"]
+    assert reader.committed == [3]
+    [outcome] = reader.outcomes
+    assert outcome.stored_spans == 3
+    assert len(outcome.letters) == 1
+
+
 def test_a_record_that_cannot_be_read_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     unreadable = QueuedRecord(1, Record(RecordKind.OTLP_TRACES, 0, b"no request"))
 
-    work = interpret(
+    [work] = interpret(
         Batch(
             [queued(0, "a"), unreadable, queued(2, "x", kind=RecordKind.EXCHANGE), queued(3, "b")],
             FakeLanes(),
@@ -313,6 +359,7 @@ def test_a_mistake_of_ours_in_reading_is_a_dead_letter_without_its_data(
 
     monkeypatch.setattr(work_module, "decode", fail)
 
-    [content] = interpret(Batch([queued(0, "a")], FakeLanes()), _MAX_BYTES).contents
+    [work] = interpret(Batch([queued(0, "a")], FakeLanes()), _MAX_BYTES)
+    [content] = work.contents
 
     assert str(content) == "the record cannot be read: KeyError."
