@@ -363,7 +363,8 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     top = str(first["loc"][0]) if first["loc"] else ""
-    secret = top in ("phoenix_api_key", "database_url") or "headers" in first["loc"]
+    # What stands in these may be a key, or hold one; a misspelt name does not change that.
+    secret = top in ("phoenix_api_key", "database_url", "exporters", "routes", "upstreams")
     shown = "" if secret else f" is {first['input']!r}:"
     reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     variable = f"{ENV_PREFIX}{top.upper()}"

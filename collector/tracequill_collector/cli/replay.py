@@ -83,21 +83,24 @@ def replay(
 
 
 def _say_what_is_gone(settings: Settings, since_unix_ns: int) -> None:
-    """Say so when the queues hold nothing of the time that begins at *since_unix_ns* any more."""
-    try:
-        oldest = [
-            found
-            for folder in (settings.collector_queue_dir, settings.proxy_queue_dir)
-            if folder.is_dir() and (found := oldest_unix_ns(folder)) is not None
-        ]
-    except (OSError, RetryableError) as error:
-        raise CommandError(f"the queues at {settings.data_dir} cannot be read: {error}") from None
-    if oldest and since_unix_ns < min(oldest):
-        Console(stderr=True).print(
-            f"The queues reach back to {_moment(min(oldest))} UTC; see queue.keep_hours.",
-            highlight=False,
-            soft_wrap=True,
-        )
+    """Say how far each queue reaches back where that is less than *since_unix_ns*."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for name, folder in (
+        ("collector", settings.collector_queue_dir),
+        ("proxy", settings.proxy_queue_dir),
+    ):
+        if not folder.is_dir():  # it has never run here
+            continue
+        try:
+            oldest = oldest_unix_ns(folder)
+        except (OSError, RetryableError) as error:
+            raise CommandError(f"the queue at {folder} cannot be read: {error}") from None
+        if oldest is None:
+            console.print(f"The {name}'s queue holds nothing.")
+        elif since_unix_ns < oldest:
+            console.print(
+                f"The {name}'s queue reaches back to {_moment(oldest)} UTC; see queue.keep_hours."
+            )
 
 
 def read_moment(option: str, text: str) -> int:

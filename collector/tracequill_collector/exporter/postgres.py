@@ -183,8 +183,8 @@ class PostgresExporter:
             await connection.execute(QUERIES["lock_read_tables"])
             now: datetime = await connection.fetchval(QUERIES["database_time"])
             records = await connection.fetch(QUERIES["model_prices"], self._prices_since)
-            used_share = await connection.fetchval(QUERIES["ids_used"])
-        self.counts.ids_used_share = used_share
+            fullest = await connection.fetchrow(QUERIES["ids_used"])
+        self.counts.ids_used_share = fullest["share"] if fullest else 0.0
         self._prices.merge(map(_model_row, records))
         self._prices_since = now - _PRICES_OVERLAP
         self._prices_at = asked_at

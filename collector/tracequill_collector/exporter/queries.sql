@@ -55,11 +55,21 @@ WHERE $1::timestamptz IS NULL OR m.updated_at >= $1 OR m.deleted_at >= $1
 SELECT clock_timestamp()
 
 -- ids_used --
--- The share of its row ids that a table has given out, of the table where it is largest. Most of
--- Phoenix's ids are int4, those of costs int8; a sequence has the bound of its column.
-SELECT coalesce(max(last_value::float8 / max_value), 0)
-FROM pg_sequences
-WHERE schemaname = current_schema()
+-- The sequence that has given out the largest share of its row ids, and that share. Most of
+-- Phoenix's ids are int4, those of costs int8. The column is what ends: its sequence may go further.
+SELECT
+    s.sequencename AS name,
+    coalesce(s.last_value, 0)::float8
+        / least(s.max_value, CASE a.atttypid WHEN 'int4'::regtype THEN 2147483647 END) AS share
+FROM pg_sequences AS s
+JOIN pg_class AS c
+    ON c.relname = s.sequencename AND c.relnamespace = s.schemaname::regnamespace
+JOIN pg_depend AS d
+    ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+WHERE s.schemaname = current_schema()
+ORDER BY share DESC
+LIMIT 1
 
 -- lock_traces --
 -- The stored ones of these traces, locked: one exporter at a time writes a trace, or the sums up

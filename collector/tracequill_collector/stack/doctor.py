@@ -23,6 +23,7 @@ from tracequill.database_url import asyncpg_url, running_database_url
 from tracequill.errors import CommandError
 from tracequill.settings import Settings, mask_url
 from tracequill_collector.errors import StartError
+from tracequill_collector.exporter.queries import QUERIES
 from tracequill_collector.exporter.schema import schema_problem
 from tracequill_collector.queue import checkpoint as checkpoints
 from tracequill_collector.queue.dead_letters import DeadLetters
@@ -182,10 +183,7 @@ async def _schema(connection: asyncpg.Connection[Any]) -> Finding:
 
 
 async def _ids(connection: asyncpg.Connection[Any]) -> Finding:
-    rows = await connection.fetch(
-        "SELECT sequencename AS name, coalesce(last_value, 0)::float8 / max_value AS share "
-        "FROM pg_sequences WHERE schemaname = current_schema() ORDER BY share DESC LIMIT 1"
-    )
+    rows = await connection.fetch(QUERIES["ids_used"])
     name, share = rows[0]["name"], rows[0]["share"]
     text = f"{name}, the fullest, has used {share:.1%} of its ids."
     if share > _IDS_WARN_SHARE:

@@ -295,7 +295,7 @@ async def test_what_the_queues_no_longer_hold_is_told(
         early = await run(exporter, "replay", "--since", "2d", "--json")
         late = await run(exporter, "replay", "--since", "0.001s", "--json")
 
-    assert early.err.startswith("The queues reach back to ") and "queue.keep_hours" in early.err
+    assert early.err.startswith("The collector's queue reaches back to ") and "queue.keep_hours" in early.err
     assert early.facts["records"] == 1
     assert late.err == "" and late.facts["records"] == 0
 

@@ -174,3 +174,25 @@ def test_a_child_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch
 
 def test_every_setting_has_a_description() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "exporters: {a: {endpoint: 'http://h', header: {key: SECRET}}}",
+        "exporters: {a: {endpoint: 'ftp://user:SECRET@h'}}",
+        "exporters: {a: {endpoint: 'http://h', headers: {key: [SECRET]}}}",
+        "routes: {a: {upstream: 'http://h', key: SECRET}}",
+    ],
+)
+def test_what_may_hold_a_key_is_not_told(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tracequill.yaml").write_text(content)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+
+    assert "SECRET" not in str(raised.value)
+    assert str(raised.value).startswith(content.partition(":")[0])
