@@ -45,6 +45,10 @@ _LENGTH_DELIMITED = 2
 # 16 + MAX_WBITS makes zlib expect a gzip header and check its CRC.
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
+# 64 MiB in blocks of 64 KiB, as parallel packers make them, are half as many.
+_MEMBERS_MAX = 2000
+_FEED_BYTES = 16 * 1024
+
 
 class OversizeError(PermanentError):
     """The request is larger than the limit, as it came or after decompression."""
@@ -98,15 +102,28 @@ def _oversize(max_bytes: int) -> OversizeError:
 def _gunzip(payload: bytes, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     left = max_bytes
-    rest = payload
-    while True:  # a gzip file may have several members
+    place = 0
+    view = memoryview(payload)
+    # Nearly always there is one member, so the first gets all at once. What a member leaves is
+    # copied by zlib: the others are fed little by little.
+    feed_bytes = len(payload)
+    for _ in range(_MEMBERS_MAX):
         unpacker = zlib.decompressobj(_GZIP_WINDOW)
-        part = _unpack(unpacker, rest, left, max_bytes, "gzip")
-        parts.append(part)
-        left -= len(part)
-        rest = unpacker.unused_data
-        if not rest.strip(b"\0"):
+        while not unpacker.eof:
+            fed = view[place : place + feed_bytes]
+            if not fed:
+                raise _cut_off(payload, "gzip")
+            part = _unpack(unpacker, fed, left, max_bytes, "gzip")
+            parts.append(part)
+            left -= len(part)
+            place += len(fed) - len(unpacker.unused_data)
+        # Zeros may fill up the end; a member begins with none.
+        if not payload[place : place + 1].strip(b"\0") and not payload[place:].strip(b"\0"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+        feed_bytes = _FEED_BYTES
+    raise PermanentError(
+        f"the gzip body has more than {_MEMBERS_MAX} members. Compress it as a whole."
+    )
 
 
 def _inflate(payload: bytes, max_bytes: int) -> bytes:
@@ -116,20 +133,28 @@ def _inflate(payload: bytes, max_bytes: int) -> bytes:
         len(payload) > 1 and payload[0] & 0x0F == 8 and int.from_bytes(payload[:2], "big") % 31 == 0
     )
     window = zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS
-    return _unpack(zlib.decompressobj(window), payload, max_bytes, max_bytes, "deflate")
+    unpacker = zlib.decompressobj(window)
+    plain = _unpack(unpacker, payload, max_bytes, max_bytes, "deflate")
+    if not unpacker.eof:
+        raise _cut_off(payload, "deflate")
+    return plain
 
 
-def _unpack(unpacker: Any, payload: bytes, left: int, max_bytes: int, name: str) -> bytes:
+def _unpack(
+    unpacker: Any, packed: bytes | memoryview, left: int, max_bytes: int, name: str
+) -> bytes:
     try:
         # One byte more than allowed tells too large from just fitting; 0 would mean no limit.
-        part: bytes = unpacker.decompress(payload, left + 1)
+        part: bytes = unpacker.decompress(packed, left + 1)
     except zlib.error as error:
         raise PermanentError(f"the body is not valid {name}: {error}.") from None
     if len(part) > left:
         raise _oversize(max_bytes)
-    if not unpacker.eof:
-        raise PermanentError(f"the {name} body is cut off after {len(payload)} bytes.")
     return part
+
+
+def _cut_off(payload: bytes, name: str) -> PermanentError:
+    return PermanentError(f"the {name} body is cut off after {len(payload)} bytes.")
 
 
 def parse_traces(payload: bytes, content_type: str) -> ExportTraceServiceRequest:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import zlib
 
 import pytest
@@ -72,6 +73,67 @@ def test_one_byte_past_the_limit_is_too_large(encoding: str) -> None:
 def test_the_members_of_a_gzip_share_one_limit() -> None:
     with pytest.raises(OversizeError):
         decompress(gzip.compress(b"x" * 60) * 200, "gzip", 6000)
+
+
+class _Fed:
+    """Counts what zlib is given."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.members = 0
+        self._real = zlib.decompressobj
+
+    def decompressobj(self, window: int) -> _Fed:
+        """Begin a member."""
+        self.members += 1
+        self._unpacker = self._real(window)
+        return self
+
+    def decompress(self, packed: bytes, max_length: int) -> bytes:
+        """Count, and decompress."""
+        self.bytes += len(packed)
+        return self._unpacker.decompress(packed, max_length)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._unpacker, name)
+
+
+@pytest.fixture
+def fed(monkeypatch: pytest.MonkeyPatch) -> _Fed:
+    """What zlib was given in the test."""
+    fed = _Fed()
+    monkeypatch.setattr(zlib, "decompressobj", fed.decompressobj)
+    return fed
+
+
+def test_many_members_cost_what_their_bytes_cost(fed: _Fed) -> None:
+    plain = random.Random(1).randbytes(10_000)
+    packed = gzip.compress(plain) * 300
+
+    assert decompress(packed, "gzip", 1 << 22) == plain * 300
+    assert fed.bytes < 5 * len(packed)
+
+
+def test_a_member_longer_than_what_is_fed_at_once_is_read_whole() -> None:
+    plain = random.Random(1).randbytes(100_000)
+
+    assert decompress(gzip.compress(plain) * 3 + bytes(50), "gzip", 1 << 20) == plain * 3
+
+
+def test_members_without_end_are_refused_for_good(fed: _Fed) -> None:
+    packed = gzip.compress(b"") * 20_000
+
+    with pytest.raises(PermanentError, match="more than 2000 members"):
+        decompress(packed, "gzip", 1 << 20)
+
+    assert fed.members == 2000
+
+
+def test_the_second_of_two_members_can_be_cut_off() -> None:
+    packed = gzip.compress(b"spans") * 2
+
+    with pytest.raises(PermanentError, match=f"cut off after {len(packed) - 3} bytes"):
+        decompress(packed[:-3], "gzip", 1 << 20)
 
 
 def test_a_gzip_bomb_costs_no_more_than_the_limit() -> None:
