@@ -57,7 +57,8 @@ class FailingDisk(Disk):
     """A disk that fails as told: put an OSError into ``errors`` under the method's name.
 
     An error is raised once for each time it stands there. ``short_write`` is how many bytes the
-    next write takes before the one after it is made, or fails. ``calls`` are all in order.
+    next write takes before the one after it is made, or fails. ``calls`` are all that write, in
+    order.
     """
 
     def __init__(self) -> None:
@@ -68,6 +69,9 @@ class FailingDisk(Disk):
 
     def _note(self, name: str) -> None:
         self.calls.append(name)
+        self._fail(name)
+
+    def _fail(self, name: str) -> None:
         if waiting := self.errors.get(name):
             raise waiting.pop(0)
 
@@ -104,6 +108,21 @@ class FailingDisk(Disk):
         """Remove, or fail."""
         self._note("remove")
         super().remove(path)
+
+    def names(self, folder: Path) -> list[str]:
+        """Give the names, or fail."""
+        self._fail("names")
+        return super().names(folder)
+
+    def sizes(self, folder: Path, suffix: str) -> dict[str, int]:
+        """Give names and sizes, or fail."""
+        self._fail("sizes")
+        return super().sizes(folder, suffix)
+
+    def size(self, fd: int) -> int:
+        """Give the size, or fail."""
+        self._fail("size")
+        return super().size(fd)
 
     def free_bytes(self, folder: Path) -> tuple[int, int]:
         """Give what is free, or what it was told is."""

@@ -49,7 +49,8 @@ class Position:
     def commit(self, next_sequence: int, place: tuple[int, int] | None) -> None:
         """Store that everything before *next_sequence* is done; *place* is segment and offset.
 
-        Without a place, no record was done, only sequences that are not there.
+        Without a place, no record was done, only sequences that are not there. Raises a
+        RetryableError when the disk fails.
         """
         old = self.checkpoint
         segment, offset = place or (old.segment, old.offset)
@@ -62,7 +63,7 @@ class Position:
             self.remove_passed()
 
     def take_over(self, ahead: Checkpoint) -> None:
-        """Store that this consumer is where *ahead* is."""
+        """Store that this consumer is where *ahead* is; raises as ``commit`` does."""
         old = self.checkpoint
         self._store(
             replace(
@@ -106,9 +107,13 @@ class Position:
 
     def _passed(self, next_sequence: int, known: dict[int, int]) -> dict[int, int]:
         now = self._now_ns()
+        try:
+            firsts = list_firsts(self._disk, self._folder)
+        except OSError as error:
+            raise self._unwritten(error, "written") from error
         return {
             first: min(known.get(first, now), now)
-            for first, following in itertools.pairwise(list_firsts(self._disk, self._folder))
+            for first, following in itertools.pairwise(firsts)
             if following <= next_sequence
         }
 

@@ -179,7 +179,7 @@ class QueueReader:
 
     @property
     def backlog_bytes(self) -> int:
-        """How many bytes are not committed yet."""
+        """How many bytes are not committed yet; raises OSError."""
         segments = list_segments(self._disk, self._folder)
         return checkpoints.backlog_bytes(segments, self._done.checkpoint)
 
@@ -195,6 +195,7 @@ class QueueReader:
 
         The next call goes on after the last record handed out, committed or not. With *below*,
         only records before that sequence; ``position`` says when they are all handed out.
+        Raises a RetryableError when the disk fails, and a StartError as ``open`` does.
         """
         deadline = time.monotonic() + wait_seconds
         pause = _POLL_SECONDS
@@ -218,7 +219,10 @@ class QueueReader:
                     await in_thread(self._done.remove_passed)
 
     async def commit(self, next_sequence: int) -> None:
-        """Say that everything before *next_sequence* is done; returning means it is durable."""
+        """Say that everything before *next_sequence* is done; returning means it is durable.
+
+        Raises a RetryableError when the disk fails.
+        """
         if next_sequence <= self._done.checkpoint.next_sequence:
             return
         if next_sequence > self._place.sequence:
@@ -262,7 +266,15 @@ class QueueReader:
 
     def _may_have_more(self) -> bool:
         """Cheaply say whether anything changed since the end was last reached."""
-        return self._seen is None or self._seen != self._look(self._segment)
+        try:
+            return self._seen is None or self._seen != self._look(self._segment)
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> RetryableError:
+        return RetryableError(
+            f"the queue at {self._folder} cannot be read: {error.strerror or error}."
+        )
 
     def _look(self, segment: SegmentReader | None) -> _Look:
         """Take what changes when a record is written."""
@@ -283,9 +295,7 @@ class QueueReader:
                 raise
         except OSError as error:
             if not found.records:
-                raise RetryableError(
-                    f"the queue at {self._folder} cannot be read: {error.strerror}."
-                ) from error
+                raise self._unreadable(error) from error
         return found
 
     def _collect_next(self, found: _Found, max_bytes: int, below: int | None) -> bool:

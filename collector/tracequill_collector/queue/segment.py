@@ -56,6 +56,7 @@ at an offset: a ``Frame``, a ``Damage`` with a sound frame behind it, or the ``T
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
@@ -193,7 +194,8 @@ class SegmentWriter:
         error = segment._append([fields + _CRC.pack(google_crc32c.value(fields))])
         if error is not None:
             segment.close()
-            disk.remove(path)
+            with contextlib.suppress(OSError):  # the next one takes another name
+                disk.remove(path)
             raise error
         return segment
 

@@ -371,10 +371,15 @@ class QueueWriter:
         """Give the segment to write to: the current one, or a new one where that is full."""
         if self._current is not None and self._current.size >= self._segment_bytes:
             self._seal()
-        if self._current is None:
-            self._current = SegmentWriter.create(self._disk, self._folder, self._next_sequence)
+        while self._current is None:
+            first = self._next_sequence
+            try:
+                self._current = SegmentWriter.create(self._disk, self._folder, first)
+            except FileExistsError:  # one that could neither be written nor removed
+                self._next_sequence += 1
+                continue
             self._room.disk_bytes += self._current.size
-            self._room.begun(self._next_sequence)
+            self._room.begun(first)
             self._folder_changed = True
             self._thread.submit(self._make_room_ahead)
         return self._current

@@ -15,7 +15,7 @@ from tracequill_collector.queue import checkpoint as checkpoints
 from tracequill_collector.queue import reserve
 from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.reader import QueueReader
-from tracequill_collector.queue.segment import list_firsts, segment_name
+from tracequill_collector.queue.segment import SEGMENT_HEADER_BYTES, list_firsts, segment_name
 from tracequill_collector.queue.writer import QueueWriter
 from tracequill_collector.testing import FailingDisk
 
@@ -62,6 +62,25 @@ async def test_a_step_that_fails_refuses_its_record_and_no_other(
     await reader.close()
 
 
+@pytest.mark.parametrize("written", [10, SEGMENT_HEADER_BYTES])
+async def test_a_segment_that_could_not_be_written_nor_removed_stands_in_nobodys_way(
+    tmp_path: Path, written: int
+) -> None:
+    disk = FailingDisk()
+    writer = await QueueWriter.open(tmp_path, max_bytes=CAP, disk=disk)
+    disk.short_write = written
+    disk.errors = {step: [_error(errno.EROFS)] for step in ("write", "remove")}
+    with pytest.raises(RetryableError, match="Read-only file system"):
+        await writer.consume(record("refused"))
+
+    await writer.consume(record("kept"))
+
+    await writer.close()
+    reader = await QueueReader.open(tmp_path, consumer="test")
+    assert texts(await read_all(reader)) == ["kept"]
+    await reader.close()
+
+
 async def test_a_record_that_is_too_large_fails_alone(tmp_path: Path) -> None:
     writer = await QueueWriter.open(tmp_path, max_bytes=100_000)
 
@@ -98,6 +117,41 @@ async def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one_and_every_
     await reader.commit(30)
     assert reader.next_sequence == 30
     assert list_firsts(disk, tmp_path) == before[-1:]
+    await reader.close()
+
+
+@pytest.mark.parametrize("step", ["names", "size"])
+async def test_reading_that_fails_can_be_tried_again(tmp_path: Path, step: str) -> None:
+    disk = FailingDisk()
+    reader = await QueueReader.open(tmp_path, consumer="test", disk=disk)
+    await _fill(tmp_path, *map(str, range(30)))
+    found = await read_all(reader, 30)
+    # At the end of the queue, where every turn looks whether there is more.
+    assert await reader.read(max_records=1, max_bytes=CAP, wait_seconds=0) == []
+    disk.errors[step] = [_error(errno.EMFILE)]
+
+    with pytest.raises(RetryableError, match="cannot be read: Too many open files"):
+        await reader.read(max_records=1, max_bytes=CAP, wait_seconds=0)
+
+    await _fill(tmp_path, "more")
+    found += await read_all(reader, 1)
+    assert texts(found) == [*map(str, range(30)), "more"]
+    await reader.close()
+
+
+async def test_a_commit_that_cannot_list_the_segments_can_be_tried_again(tmp_path: Path) -> None:
+    await _fill(tmp_path, *map(str, range(30)))
+    disk = FailingDisk()
+    reader = await QueueReader.open(tmp_path, consumer="test", disk=disk)
+    await read_all(reader, 30)
+    disk.errors["names"] = [_error(errno.EMFILE)]
+
+    with pytest.raises(RetryableError, match="Too many open files"):
+        await reader.commit(30)
+
+    assert reader.next_sequence == 0
+    await reader.commit(30)
+    assert reader.next_sequence == 30
     await reader.close()
 
 
