@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn
@@ -21,7 +23,7 @@ from tracequill.errors import CommandError, UsageError
 from tracequill.settings import Settings, load_settings
 from tracequill_collector.cli.options import DataDir
 from tracequill_collector.cli.replay import ask, finish, require_exporter
-from tracequill_collector.errors import PermanentError
+from tracequill_collector.errors import PermanentError, RetryableError
 from tracequill_collector.otlp import decompress, parse_traces
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.queue.dead_letters import DeadLetter, DeadLetters
@@ -39,7 +41,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 @app.command("list")
 def list_letters(data_dir: DataDir = None, as_json: Json = False) -> None:
     """List the dead letters, oldest first."""
-    letters = DeadLetters(load_settings(data_dir=data_dir).dead_letters_dir).list()
+    letters = _all(load_settings(data_dir=data_dir))
     if as_json:
         _print_json([asdict(letter) for letter in letters])
         return
@@ -154,19 +156,15 @@ def discard(
             raise UsageError(f"{len(found)} {noun} would be deleted for good. Confirm with --yes.")
         typer.confirm(f"Delete {len(found)} {noun} for good?", abort=True)
     letters = DeadLetters(settings.dead_letters_dir)
-    try:
+    with _telling():
         count = sum(letters.remove(letter.letter_id) for letter in found)
-    except OSError as error:
-        raise CommandError(
-            f"{settings.dead_letters_dir} cannot be written: {error.strerror}."
-        ) from None
     Console().print(f"{count} {noun} discarded.", highlight=False)
 
 
 def _chosen(settings: Settings, letter_ids: list[str], everything: bool) -> list[DeadLetter]:
     if everything == bool(letter_ids):
         raise UsageError("give the ids of dead letters, or --all.")
-    letters = DeadLetters(settings.dead_letters_dir).list()
+    letters = _all(settings)
     if everything:
         return letters
     by_id = {letter.letter_id: letter for letter in letters}
@@ -174,6 +172,20 @@ def _chosen(settings: Settings, letter_ids: list[str], everything: bool) -> list
         by_id[letter_id] if letter_id in by_id else _unknown(settings, letter_id)
         for letter_id in dict.fromkeys(letter_ids)
     ]
+
+
+def _all(settings: Settings) -> list[DeadLetter]:
+    with _telling():
+        return DeadLetters(settings.dead_letters_dir).list()
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Say what the folder answered; a person tries again, not we."""
+    try:
+        yield
+    except RetryableError as error:
+        raise CommandError(str(error)) from None
 
 
 def _unknown(settings: Settings, letter_id: str) -> NoReturn:
@@ -186,9 +198,10 @@ def _unknown(settings: Settings, letter_id: str) -> NoReturn:
 def _find(settings: Settings, letter_id: str) -> tuple[DeadLetter, Record | None]:
     letters = DeadLetters(settings.dead_letters_dir)
     try:
-        found = letters.show(letter_id)
-    except ValueError:  # of a kind that only a newer Tracequill knows
-        return next(item for item in letters.list() if item.letter_id == letter_id), None
+        with _telling():
+            found = letters.show(letter_id)
+    except ValueError:  # of a kind that only a newer Tracequill knows, or damaged
+        return next(item for item in _all(settings) if item.letter_id == letter_id), None
     if found is None:
         _unknown(settings, letter_id)
     return found

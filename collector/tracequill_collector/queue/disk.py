@@ -6,14 +6,20 @@ forgets what was not synced, tears writes and fails.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import secrets
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 # The kernel takes at most this many buffers in one call (IOV_MAX of Linux and macOS).
 MAX_BUFFERS = 1024
+
+_NEW = ".new"
+_LEFTOVER_SECONDS = 60.0
 
 
 class Disk:
@@ -118,18 +124,32 @@ class Disk:
 
         Returning means that the new one is on the medium.
         """
-        temporary = path.with_name(f".{path.name}.new")
-        self.remove(temporary)
-        fd = self.create(temporary)
+        # Two may do so at once; nobody touches what another one is writing.
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(6)}{_NEW}")
         try:
-            left = memoryview(content)
-            while left:
-                left = left[self.write(fd, [left]) :]
-            self.sync(fd)
+            fd = self.create(temporary)
+            try:
+                left = memoryview(content)
+                while left:
+                    left = left[self.write(fd, [left]) :]
+                self.sync(fd)
+            finally:
+                self.close(fd)
+            self.rename(temporary, path)
         except BaseException:
-            self.remove(temporary)
+            with contextlib.suppress(OSError):
+                self.remove(temporary)
             raise
-        finally:
-            self.close(fd)
-        self.rename(temporary, path)
         self.sync_folder(path.parent)
+
+    def remove_leftovers(self, folder: Path) -> None:
+        """Remove what ``replace_whole`` left in *folder* when its process was killed.
+
+        A write that takes longer than that fails with this, and is tried again.
+        """
+        for name in self.names(folder):
+            if name.startswith(".") and name.endswith(_NEW):
+                path = folder / name
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
+                        self.remove(path)

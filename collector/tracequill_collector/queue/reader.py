@@ -136,6 +136,7 @@ class QueueReader:
                 wait_seconds=wait_seconds,
             )
             try:
+                disk.remove_leftovers(consumers)
                 recovery.check_versions(disk, folder)
                 start = stored = checkpoints.load(folder, consumer)
                 if start is None:
@@ -315,6 +316,7 @@ class QueueReader:
                 if found.records and found.size + length > max_bytes:
                     return False
                 if below is not None and what.sequence >= below:
+                    found.lost += max(0, below - place.sequence)
                     found.place = replace(place, sequence=max(place.sequence, below))
                     return False
                 found.lost += what.sequence - place.sequence

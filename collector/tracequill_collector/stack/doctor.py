@@ -22,10 +22,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tracequill.database_url import asyncpg_url, running_database_url
 from tracequill.errors import CommandError
 from tracequill.settings import Settings, mask_url
-from tracequill_collector.errors import StartError
+from tracequill_collector.errors import RetryableError, StartError
 from tracequill_collector.exporter.queries import QUERIES
 from tracequill_collector.exporter.schema import schema_problem
 from tracequill_collector.queue import checkpoint as checkpoints
+from tracequill_collector.queue import quarantine
 from tracequill_collector.queue.dead_letters import DeadLetters
 from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.segment import list_segments
@@ -245,8 +246,9 @@ def _of_files(settings: Settings) -> Iterator[Finding]:
     try:
         yield from _consumers(settings)
         yield _queues(settings)
+        yield from _damage(settings)
         yield _dead_letters(settings)
-    except (OSError, StartError) as error:
+    except (OSError, RetryableError, StartError) as error:
         yield Finding("queues", "failed", f"{settings.data_dir} cannot be read: {error}")
 
 
@@ -313,6 +315,27 @@ def _queues(settings: Settings) -> Finding:
         f"The queues use {size / 1024**2:.0f} MiB of {2 * settings.queue_max_bytes / 1024**2:.0f}."
     )
     return Finding("queues", "warning" if share > 0.8 else "ok", text)
+
+
+def _damage(settings: Settings) -> Iterator[Finding]:
+    """Find accepted records that the disk did not give back."""
+    for queue in (settings.collector_queue_dir, settings.proxy_queue_dir):
+        if size := quarantine.kept_bytes(Disk(), queue):
+            yield Finding(
+                "damaged records",
+                "warning",
+                f"{size} bytes of accepted records were damaged on the disk and lie in "
+                f"{queue / quarantine.FOLDER}. Check the disk; remove that folder when nobody "
+                "needs them any more.",
+            )
+    status = read_status(settings.data_dir / "collector" / "exporter.status.json")
+    if status is not None and (lost := status.values.get("lost_records")):
+        yield Finding(
+            "damaged records",
+            "warning",
+            f"{lost} records were damaged or gone from {settings.collector_queue_dir} before they "
+            "were stored, since the exporter's start. Check the disk, and who removes files there.",
+        )
 
 
 def _dead_letters(settings: Settings) -> Finding:
