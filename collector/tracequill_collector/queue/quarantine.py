@@ -1,5 +1,6 @@
 """Damaged bytes of a queue, kept for a person: bytes in, two files out. Nothing reads them back.
 
+How many there are is published, and the doctor names the folder.
 ``<queue>/quarantine/<segment>-<offset>.bad`` holds the bytes, ``….json`` the reason.
 """
 
@@ -58,6 +59,14 @@ def _keep(disk: Disk, queue: Path, segment: SegmentReader, bad: Damage | Tail) -
     }
     disk.replace_whole(described, orjson.dumps(facts))
     _log.error("damaged bytes of the queue were put into quarantine", extra={**facts})
+
+
+def kept_bytes(disk: Disk, queue: Path) -> int:
+    """Count what lies in the quarantine of *queue*; raises OSError."""
+    try:
+        return sum(disk.sizes(queue / FOLDER, ".bad").values())
+    except FileNotFoundError:  # nothing was ever damaged
+        return 0
 
 
 def _kept_length(described: Path) -> int:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from functools import partial
@@ -112,6 +112,7 @@ class _Exporters:
             policy=self._policy,
         )
         self._add_gauges(consumers.POSTGRES, lanes, loop)
+        self._add_lost(consumers.POSTGRES, lambda: lanes.lost_records)
         self._registry.gauge(
             "tracequill_postgres_ids_used_ratio",
             "Of the row ids that a table of Phoenix can have, how many the fullest has used.",
@@ -149,12 +150,7 @@ class _Exporters:
         )
         self._stack.push_async_callback(loop.close)
         self._add_gauges(consumer, loop, loop)
-        self._registry.gauge(
-            "tracequill_exporter_lost_records",
-            "Records that left the queue before this exporter had them.",
-            lambda: loop.progress.lost_records,
-            exporter=consumer,
-        )
+        self._add_lost(consumer, lambda: loop.progress.lost_records)
         self._registry.gauge(
             "tracequill_exporter_rejected_spans",
             "Spans that a backend did not take of requests that it took; they are not sent again.",
@@ -191,12 +187,21 @@ class _Exporters:
             exporter=name,
         )
 
+    def _add_lost(self, name: str, lost_records: Callable[[], int]) -> None:
+        self._registry.gauge(
+            "tracequill_exporter_lost_records",
+            "Records that were damaged or gone from the queue before this exporter had them.",
+            lost_records,
+            exporter=name,
+        )
+
     def say(self) -> None:
         """Write the status and the metrics."""
         values: dict[str, Any] = {"waiting": ""}
         if self.loop is not None:
             values = asdict(self.loop.progress) | asdict(self.loop.exporter.counts)
             values["queue_backlog_bytes"] = self.loop.lanes.backlog_bytes
+            values["lost_records"] = self.loop.lanes.lost_records
         elif not self.onward:
             values["waiting"] = _NOWHERE
         values["onward"] = {

@@ -26,8 +26,11 @@ from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.reader import QueueReader
 from tracequill_collector.service.work import Batch, Outcome, seconds_since
 
-# About five seconds of storing: what is less is through before anybody misses it.
 SPLIT_BYTES = 64 * 1024 * 1024
+# Compressed records may be thirty times larger when they are stored: so where some are old, less
+# is far behind as well. Ages are of the wall clock; one that is set splits once too often, if ever.
+_OLD_SECONDS = 10.0
+_OLD_SPLIT_BYTES = 4 * 1024 * 1024
 _LOOK_SECONDS = 1.0
 _RETRY_SECONDS = 30.0
 _BACKLOG_TURN = 4
@@ -76,6 +79,7 @@ class Lanes:
         self._main = _Lane(main, self)
         self._live: _Lane | None = None
         self._turn = 0
+        self._lost_before = 0
         self._looked_at = float("-inf")
         self._given: list[Batch] = []
         self._idle = asyncio.Event()
@@ -119,6 +123,12 @@ class Lanes:
     def backlog_bytes(self) -> int:
         """How many bytes lie behind what is done, those included that the live lane has done."""
         return self._main.reader.backlog_bytes
+
+    @property
+    def lost_records(self) -> int:
+        """How many records were damaged or gone before they were read, since it was opened."""
+        live = 0 if self._live is None else self._live.reader.lost_records
+        return self._lost_before + self._main.reader.lost_records + live
 
     @property
     def age_seconds(self) -> float:
@@ -187,13 +197,19 @@ class Lanes:
                 # What the live lane has given must be done before another goes on from there.
                 await self._idle.wait()
                 await main.continue_from(self._live.reader)
+                self._lost_before += self._live.reader.lost_records
                 self._live = None
                 _log.info("the backlog is through", extra={"consumer": self._name})
             return
         if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = time.monotonic()
-            if main.backlog_bytes >= self._split_bytes:
+            if main.backlog_bytes >= self._far_behind_bytes():
                 await self._split()
+
+    def _far_behind_bytes(self) -> int:
+        """Give the backlog from which on new records shall not wait."""
+        is_old = self.age_seconds > _OLD_SECONDS
+        return min(self._split_bytes, _OLD_SPLIT_BYTES) if is_old else self._split_bytes
 
     async def _split(self) -> None:
         try:

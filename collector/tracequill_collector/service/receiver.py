@@ -19,6 +19,8 @@ from prometheus_client import (
 )
 
 from tracequill.settings import Settings
+from tracequill_collector.queue import quarantine
+from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.writer import QueueWriter
 from tracequill_collector.receiver.connections import connection_limits
 from tracequill_collector.receiver.http_server import serve_http
@@ -104,6 +106,11 @@ def _add_metrics(
             "tracequill_queue_max_bytes",
             "The byte cap of the queue.",
             lambda: settings.queue_max_bytes,
+        ),
+        GaugeOf(
+            "tracequill_queue_quarantined_bytes",
+            "Damaged bytes of accepted records, put aside in the queue's folder quarantine.",
+            lambda: quarantine.kept_bytes(Disk(), settings.collector_queue_dir),
         ),
         GaugeOf(
             "tracequill_receiver_in_flight_bytes",

@@ -25,6 +25,7 @@ from tracequill_collector.errors import RetryableError
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.queue import checkpoint as checkpoints
 from tracequill_collector.queue.disk import Disk
+from tracequill_collector.queue.segment import list_firsts, segment_name
 from tracequill_collector.queue.writer import QueueWriter
 from tracequill_collector.service import lanes as module
 from tracequill_collector.service.lanes import Lanes, done_by
@@ -109,6 +110,57 @@ async def test_new_records_do_not_wait_for_a_backlog(tmp_path: Path, writer: Que
         assert [name for name in found[:16] if name in new] == new
         assert not lanes.is_split
     assert sorted(found) == sorted(old + new)
+
+
+@pytest.mark.parametrize(("age_seconds", "is_split"), [(60, True), (0, False), (-3600, False)])
+async def test_new_records_do_not_wait_for_a_smaller_backlog_that_is_old(
+    tmp_path: Path,
+    writer: QueueWriter,
+    monkeypatch: pytest.MonkeyPatch,
+    age_seconds: int,
+    is_split: bool,
+) -> None:
+    monkeypatch.setattr(module, "_OLD_SPLIT_BYTES", _SPLIT_BYTES)
+    received = time.time_ns() - age_seconds * 10**9
+    for _ in range(40):
+        await writer.consume(Record(RecordKind.OTLP_TRACES, received, b"x" * 100))
+    async with opened(tmp_path, split_bytes=CAP) as lanes:
+        await give(lanes)
+        assert not lanes.is_split, "no age is known before the first record"
+
+        await give(lanes)
+
+        assert lanes.is_split is is_split
+
+
+async def test_a_few_old_records_are_one_lane(tmp_path: Path, writer: QueueWriter) -> None:
+    names = await put(writer, "old", 40)
+    async with opened(tmp_path, split_bytes=CAP) as lanes:
+        found = [await give(lanes) for _ in range(40)]
+
+        assert lanes.age_seconds > 3600
+        assert not lanes.is_split
+    assert [name for batch in found if batch for name in texts(batch.records)] == names
+
+
+async def test_lost_records_are_counted_in_both_lanes_and_after_they_joined(
+    tmp_path: Path, writer: QueueWriter
+) -> None:
+    await put(writer, "old", 40)
+    async with opened(tmp_path) as lanes:
+        found = await work_off(lanes, turns=2)
+        assert lanes.is_split
+        await put(writer, "new", 30)
+        firsts = list_firsts(Disk(), tmp_path)
+        # In the midst of the backlog, at its end, and of what came since.
+        gone = [firsts[2], max(first for first in firsts if first < 40), firsts[-2]]
+        for first in gone:
+            (tmp_path / segment_name(first)).unlink()
+
+        found += await work_off(lanes)
+
+        assert not lanes.is_split
+    assert lanes.lost_records == 70 - len(found) >= len(gone)
 
 
 async def test_each_lane_keeps_its_order(tmp_path: Path, writer: QueueWriter) -> None:

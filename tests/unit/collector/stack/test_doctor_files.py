@@ -144,3 +144,28 @@ async def test_a_full_queue_is_a_warning(settings: Settings) -> None:
 
     (finding,) = await found(small, "queues")
     assert finding.level == "warning"
+
+
+async def test_damaged_records_are_a_warning_that_names_their_folder(settings: Settings) -> None:
+    assert await found(settings, "damaged records") == []
+    await consumers_of(settings.proxy_queue_dir)
+    (segment,) = settings.proxy_queue_dir.glob("*.segment")
+    content = segment.read_bytes()
+    segment.write_bytes(content[:-1] + b"!")
+    # A new writer looks at what the last one left.
+    await (await QueueWriter.open(settings.proxy_queue_dir, max_bytes=CAP)).close()
+
+    (finding,) = await found(settings, "damaged records")
+
+    assert finding.level == "warning"
+    assert f"{len(content) - 40} bytes of accepted records" in finding.text
+    assert str(settings.proxy_queue_dir / "quarantine") in finding.text
+
+
+async def test_records_that_never_reached_the_database_are_a_warning(settings: Settings) -> None:
+    path = settings.data_dir / "collector" / "exporter.status.json"
+    write_status(path, {"waiting": "", "lost_records": 3, "onward": {}})
+
+    (finding,) = await found(settings, "damaged records")
+
+    assert finding.level == "warning" and finding.text.startswith("3 records were damaged or gone")
