@@ -168,9 +168,10 @@ async def test_a_receiver_without_descriptors_recovers(cluster: Path, tmp_path: 
         "fdatasync:error=ENOSPC",
         "fsync:error=EIO:when=1+2",
         "rename:error=EIO:when=1+2",
+        "openat:error=EMFILE:when=1+2",
     ],
 )
-async def test_checkpoints_of_the_exporter_that_cannot_be_written(
+async def test_the_exporter_goes_on_when_its_disk_fails(
     cluster: Path, tmp_path: Path, fault: str
 ) -> None:
     async with Rig(tmp_path, cluster) as rig:
