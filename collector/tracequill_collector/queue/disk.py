@@ -1,7 +1,8 @@
-"""Every touch of the file system by the queue, in one place.
+"""What the queue does to the disk, in one place: writing, syncing, renaming, removing, reading.
 
-The queue calls a ``Disk`` and nothing of ``os``, so that a test can put one underneath that
-forgets what was not synced, tears writes and fails.
+The queue calls a ``Disk`` for it, so that a test can put one underneath that forgets what was not
+synced, tears writes and fails. Past it go only locks, the question whether a file is there, and
+the reading of small files that are replaced whole: checkpoints, letters, descriptions.
 """
 
 from __future__ import annotations
