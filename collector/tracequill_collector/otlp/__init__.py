@@ -1,5 +1,6 @@
 """OTLP trace requests: decompressed, parsed, their ids checked. No input or output."""
 
+from tracequill_collector.otlp.cost import reading_bytes
 from tracequill_collector.otlp.request import (
     JSON,
     PROTOBUF,
@@ -26,6 +27,7 @@ __all__ = [
     "decompress",
     "media_type",
     "parse_traces",
+    "reading_bytes",
     "rejected_spans",
     "span_problem",
 ]

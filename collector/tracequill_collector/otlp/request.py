@@ -302,13 +302,11 @@ def _wrong_length(name: str, value: bytes, expected: str) -> str:
     return f"{name} has {len(value)} bytes instead of {expected}."
 
 
-def rejected_spans(request: ExportTraceServiceRequest) -> list[RejectedSpan]:
-    """Give the spans of *request* that no stage may store, each with the reason."""
-    return [
-        RejectedSpan(place, reason)
-        for place, (_, _, span) in enumerate(all_spans(request))
-        if (reason := span_problem(span))
-    ]
+def rejected_spans(request: ExportTraceServiceRequest) -> Iterator[RejectedSpan]:
+    """Yield the spans of *request* that no stage may store, each with the reason."""
+    for place, (_, _, span) in enumerate(all_spans(request)):
+        if reason := span_problem(span):
+            yield RejectedSpan(place, reason)
 
 
 def all_spans(

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
 from tracequill_collector.otlp import count_spans, parse_traces, rejected_spans
 
 # Each is a sentence; one request may hold thousands of different ones.
@@ -18,9 +16,8 @@ _REASONS_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A request that could be parsed, and what is to be said about it."""
+    """What is to be said about a request that could be parsed."""
 
-    request: ExportTraceServiceRequest
     span_count: int
     rejected_count: int
     message: str
@@ -31,11 +28,17 @@ def check(payload: bytes, content_type: str) -> Checked:
     """Parse and check a decompressed request; a PermanentError says why it cannot be parsed."""
     request = parse_traces(payload, content_type)
     span_count = count_spans(request)
-    rejected = rejected_spans(request)
+    # Counted, not collected: there may be millions.
+    rejected_count = 0
+    reasons: set[str] = set()
+    for _, reason in rejected_spans(request):
+        rejected_count += 1
+        if len(reasons) < _REASONS_SHOWN:
+            reasons.add(reason)
     message = ""
-    if rejected:
-        reasons = sorted({item.reason for item in rejected})[:_REASONS_SHOWN]
+    if rejected_count:
         message = (
-            f"{len(rejected)} of {span_count} spans are kept as dead letters: {' '.join(reasons)}"
+            f"{rejected_count} of {span_count} spans are kept as dead letters: "
+            f"{' '.join(sorted(reasons))}"
         )
-    return Checked(request, span_count, len(rejected), message)
+    return Checked(span_count, rejected_count, message)

@@ -13,7 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tracequill_collector.errors import CollectorError, QueueFullError, RetryableError
-from tracequill_collector.otlp import JSON, OversizeError, decompress, media_type
+from tracequill_collector.otlp import (
+    JSON,
+    OversizeError,
+    decompress,
+    media_type,
+    reading_bytes,
+)
 from tracequill_collector.pipeline import Record, RecordConsumer, RecordKind
 from tracequill_collector.receiver.check import Checked, check
 from tracequill_collector.receiver.metrics import ReceiverMetrics
@@ -26,17 +32,21 @@ _POLL_SECONDS = 0.1
 # All requests between their arrival and their answer hold at most this much.
 IN_FLIGHT_MAX_BYTES = 256 * 1024 * 1024
 
-# Interpreting less than this takes the loop some milliseconds at most; more goes to a thread, so
-# that other senders are answered meanwhile. JSON takes ten times as long as protobuf.
+# Decompressing and interpreting less than this takes the loop some milliseconds at most; more goes
+# to a thread, so that other senders are answered meanwhile. JSON takes ten times as long as
+# protobuf, and what counts beside the size is how much is made of it.
 _INLINE_BYTES = 1024 * 1024
 _INLINE_JSON_BYTES = 64 * 1024
+_INLINE_PACKED_BYTES = 64 * 1024
+_INLINE_READING_BYTES = 2 * 1024 * 1024
 
-# What is being interpreted in threads takes about this much memory at once: so many bytes for each
-# byte of a request. One huge request leaves a quarter to all others.
+# What is being interpreted in threads takes about this much memory at once. One huge request
+# leaves a quarter to all others, but may itself take more: up to the second limit, or so many
+# times the largest request. More is made only of requests that consist of tiny messages.
 _INTERPRETED_MAX_BYTES = 256 * 1024 * 1024
-_INTERPRETED_BYTES = 4
-_INTERPRETED_JSON_BYTES = 16
 _HUGE_BYTES = _INTERPRETED_MAX_BYTES * 3 // 4
+_READING_MAX_BYTES = 1024 * 1024 * 1024
+_READING_MAX_TIMES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +139,7 @@ class Intake:
     ) -> None:
         self.request_max_bytes = request_max_bytes
         self.in_flight = InFlight(in_flight_max_bytes, patience_seconds)
-        self._interpreted = InFlight(_INTERPRETED_MAX_BYTES, patience_seconds)
+        self.interpreted = InFlight(_INTERPRETED_MAX_BYTES, patience_seconds)
         self._consumer = consumer
         self._metrics = metrics
         self._patience_seconds = patience_seconds
@@ -155,8 +165,6 @@ class Intake:
             checked = await self._check(payload, content_type, content_encoding)
             span_count = checked.span_count
             accepted = Accepted(checked.rejected_count, checked.message)
-            # What waits for the disk is the bytes alone, not what was parsed from them.
-            del checked
             if span_count:
                 await self._keep(
                     Record(
@@ -182,27 +190,42 @@ class Intake:
     async def _check(self, payload: bytes, content_type: str, content_encoding: str) -> Checked:
         """Decompress and check: at once what is small, in a thread what is large."""
         is_json = media_type(content_type) == JSON
-        inline = min(_INLINE_JSON_BYTES if is_json else _INLINE_BYTES, self.request_max_bytes)
-        try:
-            plain = decompress(payload, content_encoding, inline)
-        except OversizeError:
-            if inline == self.request_max_bytes:
-                raise
-        else:
-            return check(plain, content_type)
-        # How large it becomes is known only where it is not compressed.
-        size = self.request_max_bytes if content_encoding else len(payload)
-        cost = size * (_INTERPRETED_JSON_BYTES if is_json else _INTERPRETED_BYTES)
-        async with self._interpreted.lease() as lease:
-            await lease.grow_to(min(cost, _HUGE_BYTES))
-            return await asyncio.to_thread(
-                self._decompress_and_check, payload, content_type, content_encoding
+        is_packed = content_encoding not in ("", "identity")
+        if not is_packed or len(payload) <= _INLINE_PACKED_BYTES:
+            inline = min(_INLINE_JSON_BYTES if is_json else _INLINE_BYTES, self.request_max_bytes)
+            try:
+                plain = decompress(payload, content_encoding, inline)
+            except OversizeError:
+                if inline == self.request_max_bytes:
+                    raise
+            else:
+                cost = self._cost(plain, content_type)
+                if cost <= _INLINE_READING_BYTES:
+                    return check(plain, content_type)
+        async with self.interpreted.lease() as lease:
+            # How large it becomes is known only where it is not compressed.
+            await lease.grow_to(self.request_max_bytes if is_packed else 0)
+            plain, cost = await asyncio.to_thread(
+                self._decompress, payload, content_type, content_encoding
             )
+            await lease.shrink_to(len(plain))
+            await lease.grow_to(min(lease.bytes + cost, _HUGE_BYTES))
+            return await asyncio.to_thread(check, plain, content_type)
 
-    def _decompress_and_check(
+    def _decompress(
         self, payload: bytes, content_type: str, content_encoding: str
-    ) -> Checked:
-        return check(decompress(payload, content_encoding, self.request_max_bytes), content_type)
+    ) -> tuple[bytes, int]:
+        plain = decompress(payload, content_encoding, self.request_max_bytes)
+        return plain, self._cost(plain, content_type)
+
+    def _cost(self, plain: bytes, content_type: str) -> int:
+        cost = reading_bytes(plain, content_type)
+        if cost > max(_READING_MAX_BYTES, _READING_MAX_TIMES * self.request_max_bytes):
+            raise OversizeError(
+                f"the request has too many messages in its {len(plain)} bytes: reading it would "
+                f"take about {cost} bytes of memory. Send smaller batches."
+            )
+        return cost
 
     async def _keep(self, record: Record) -> None:
         """Pass *record* on; a full queue is given a moment before the sender is refused."""

@@ -270,7 +270,7 @@ def test_json_has_ids_in_hex_of_either_case_and_numbers_as_text() -> None:
     )
     assert span.attributes[0].value.int_value == 9007199254740993
     assert span.links[0].span_id.hex() == "eee19b7ec3c1b173"
-    assert rejected_spans(request) == []
+    assert list(rejected_spans(request)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -38,6 +40,19 @@ def test_the_answer_stays_short_however_many_reasons_there_are() -> None:
     spans = [Span(trace_id=bytes(length), span_id=b"s" * 8) for length in range(500)]
 
     assert len(check(_payload(*spans), "").message) < 500
+
+
+def test_rejected_spans_are_counted_and_not_collected() -> None:
+    payload = _payload(*[Span()] * 20_000)
+    tracemalloc.start()
+    try:
+        checked = check(payload, "")
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert checked.rejected_count == 20_000
+    assert peak_bytes < 100_000  # what protobuf takes is not Python's
 
 
 def test_an_empty_request_has_no_spans() -> None:

@@ -3,15 +3,18 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Callable
+from random import Random
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client import CollectorRegistry
 
 from tracequill_collector.errors import PermanentError, QueueFullError, RetryableError
 from tracequill_collector.otlp import OversizeError
 from tracequill_collector.pipeline import Record, RecordConsumer, RecordKind
+from tracequill_collector.receiver import intake as intake_module
 from tracequill_collector.receiver.intake import Accepted, InFlight, Intake
 from tracequill_collector.receiver.metrics import ReceiverMetrics
 from tracequill_collector.testing import FailingConsumer, RecordSink
@@ -224,37 +227,96 @@ def _large_intake(sink: RecordSink) -> Intake:
     return Intake(sink, ReceiverMetrics(CollectorRegistry()), request_max_bytes=4 << 20)
 
 
+IN_THREAD = ["_decompress", "check"]
+RANDOM = Random(1)
+
+
+def _random_span(size: int) -> Span:
+    return Span(attributes=[KeyValue(value=AnyValue(bytes_value=RANDOM.randbytes(size)))])
+
+
 @pytest.mark.parametrize(
-    ("payload", "encoding", "times"),
+    ("payload", "encoding", "in_thread"),
     [
-        pytest.param(_payload(Span(name="x" * 100_000)), "", 0, id="small"),
-        pytest.param(_payload(Span(name="x" * 2_000_000)), "", 1, id="large"),
+        pytest.param(_payload(Span(name="x" * 100_000)), "", [], id="small"),
+        pytest.param(gzip.compress(_payload(_random_span(1000))), "gzip", [], id="small packed"),
+        pytest.param(_payload(Span(name="x" * 2_000_000)), "", IN_THREAD, id="large"),
         pytest.param(
-            gzip.compress(_payload(Span(name="x" * 2_000_000))), "gzip", 1, id="large when unpacked"
+            gzip.compress(_payload(Span(name="x" * 2_000_000))),
+            "gzip",
+            IN_THREAD,
+            id="large when unpacked",
+        ),
+        pytest.param(
+            gzip.compress(_payload(_random_span(100_000))), "gzip", IN_THREAD, id="large packed"
+        ),
+        pytest.param(_payload(*[Span()] * 20_000), "", IN_THREAD, id="many spans"),
+        pytest.param(
+            gzip.compress(_payload(*[Span()] * 20_000)), "gzip", IN_THREAD, id="many when unpacked"
         ),
     ],
 )
 async def test_a_large_request_is_interpreted_in_a_thread_and_kept_as_it_came(
-    threads: list[str], payload: bytes, encoding: str, times: int
+    threads: list[str], payload: bytes, encoding: str, in_thread: list[str]
 ) -> None:
     sink = RecordSink()
 
     await _large_intake(sink).take(payload, transport="http", content_encoding=encoding)
 
-    assert len(threads) == times
+    assert threads == in_thread
     assert [record.payload for record in sink.records] == [payload]
 
 
-@pytest.mark.parametrize("size", [100, 100_000])
-async def test_json_goes_to_a_thread_sooner(threads: list[str], size: int) -> None:
-    body = b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "%s"}]}]}]}' % (b"x" * size)
+@pytest.mark.parametrize(
+    ("text", "spans", "in_thread"),
+    [
+        pytest.param(100, 1, [], id="small"),
+        pytest.param(100_000, 1, IN_THREAD, id="large"),
+        pytest.param(0, 6000, IN_THREAD, id="many"),
+    ],
+)
+async def test_json_goes_to_a_thread_sooner(
+    threads: list[str], text: int, spans: int, in_thread: list[str]
+) -> None:
+    span = b'{"name": "%s"}' % (b"x" * text) if text else b"{}"
+    body = b'{"resourceSpans": [{"scopeSpans": [{"spans": [%s]}]}]}' % b",".join([span] * spans)
 
     accepted = await _large_intake(RecordSink()).take(
         body, transport="http", content_type="application/json"
     )
 
-    assert accepted.rejected_count == 1
-    assert len(threads) == (1 if size > 1000 else 0)
+    assert accepted.rejected_count == spans
+    assert threads == in_thread
+
+
+async def test_what_is_read_in_threads_waits_for_memory_by_what_it_takes() -> None:
+    many = _payload(*[Span()] * 20_000)
+    intake = Intake(
+        RecordSink(),
+        ReceiverMetrics(CollectorRegistry()),
+        request_max_bytes=4 << 20,
+        patience_seconds=0,
+    )
+    async with intake.interpreted.lease() as lease:
+        await lease.grow_to((256 << 20) - 3_000_000)
+
+        with pytest.raises(RetryableError):
+            await intake.take(many, transport="grpc")
+        await intake.take(_payload(Span(name="x" * 1_100_000)), transport="grpc")
+
+
+@pytest.mark.parametrize("count", [10_000, 800_000])
+async def test_a_request_that_takes_too_much_memory_is_too_large(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(intake_module, "_READING_MAX_BYTES", 100_000)
+    monkeypatch.setattr(intake_module, "_READING_MAX_TIMES", 0)
+    sink = RecordSink()
+
+    with pytest.raises(OversizeError, match=r"take about \d+ bytes of memory"):
+        await _large_intake(sink).take(b"\x0a\x00" * count, transport="grpc")
+
+    assert sink.records == []
 
 
 @pytest.mark.parametrize("size", [4 << 20, 40 << 20])
