@@ -35,6 +35,9 @@ app = typer.Typer(
     help="What could not be interpreted or stored; it is kept whole until you discard it.",
 )
 
+# Which of 100,000 spans are meant is no text for a person.
+_SHOWN_SIGNS = 200
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -54,7 +57,7 @@ def list_letters(data_dir: DataDir = None, as_json: Json = False) -> None:
         table.add_row(
             letter.letter_id,
             _moment(letter.received_unix_ns),
-            letter.what,
+            _what(letter),
             letter.kind_name,
             _plain(letter.project_name),
             str(letter.payload_bytes),
@@ -79,9 +82,11 @@ def show(
         return
     console = Console()
     facts = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in asdict(letter).items():
+    for name, value in {**asdict(letter), "what": _what(letter)}.items():
         shown = _moment(value) if name.endswith("_unix_ns") else value
-        if shown not in ("", {}):
+        if name == "details":
+            _add_details(facts, letter)
+        elif shown != "":
             facts.add_row(name.removesuffix("_unix_ns").replace("_", " "), _plain(shown))
     console.print(facts)
     console.print()
@@ -91,6 +96,23 @@ def show(
         console.print(
             "The payload cannot be shown as text; --json gives it in base64.", highlight=False
         )
+
+
+def _what(letter: DeadLetter) -> str:
+    count = letter.details.get("spans")
+    return f"{count} spans" if letter.what == "spans" and count else letter.what
+
+
+def _add_details(facts: Table, letter: DeadLetter) -> None:
+    """Add what else is known of *letter*, one fact in a line."""
+    for name, value in letter.details.items():
+        if name == "reasons" and isinstance(value, dict):
+            for reason, count in value.items():
+                facts.add_row(_plain(f"{count} spans"), _plain(reason))
+        elif value and name != "spans":
+            text = str(value)
+            shown = text if len(text) <= _SHOWN_SIGNS else f"{text[:_SHOWN_SIGNS]}… (all: --json)"
+            facts.add_row(_plain(name.replace("_", " ")), _plain(shown))
 
 
 @app.command("replay")

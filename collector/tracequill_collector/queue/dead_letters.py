@@ -78,6 +78,11 @@ class DeadLetter:
             return str(self.kind)
 
 
+def letters_max_bytes(queue_max_bytes: int) -> int:
+    """Give the cap of all letters: beside the queue they are little, or something is wrong."""
+    return queue_max_bytes // 4
+
+
 class DeadLetters:
     """The folder of dead letters. Several processes may add to it and read it at once.
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -22,15 +22,15 @@ from tracequill_collector.exporter.postgres import (
     UnforeseenError,
 )
 from tracequill_collector.exporter.rows import Rejected
-from tracequill_collector.otlp import PROTOBUF
-from tracequill_collector.pipeline import Record, RecordKind
-from tracequill_collector.processor.decode import Decoded, alone
+from tracequill_collector.pipeline import Record
+from tracequill_collector.processor.decode import Decoded
 from tracequill_collector.processor.policy import Policy
-from tracequill_collector.queue.dead_letters import DeadLetters, What
+from tracequill_collector.queue.dead_letters import DeadLetters, DeadLettersFullError
+from tracequill_collector.service.burying import letter_of_record, letters_of_spans
 from tracequill_collector.service.export_metrics import ExportMetrics
 from tracequill_collector.service.lanes import Lanes
 from tracequill_collector.service.replaying import Replaying
-from tracequill_collector.service.work import Batch, Outcome, Work, interpret
+from tracequill_collector.service.work import Batch, Content, Outcome, Work, interpret
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +79,10 @@ class ExportLoop:
     """Of the current work, all its tries together."""
     _earlier: Outcome = field(default_factory=Outcome)
     """Of the works before it, of the same batch."""
+    _rejected: dict[int, str] = field(default_factory=dict)
+    """By ``id()``: spans of the current work that the exporter cannot store, and why."""
+    _is_stored: bool = False
+    """Whether all others of the current work are stored."""
     _turn: int = 0
 
     async def run(self) -> None:
@@ -93,20 +97,8 @@ class ExportLoop:
             storing.cancel()
 
     async def reject(self, rejected: Sequence[Rejected]) -> None:
-        """Take spans that cannot be stored into the dead letters, each as it came."""
-        assert self._current is not None
-        reasons = {id(one.span): one.reason for one in rejected}
-        for queued, content in zip(self._current.records, self._current.contents, strict=True):
-            if isinstance(content, PermanentError):
-                continue
-            await self._bury_spans(
-                queued.record,
-                {
-                    place: reasons[id(span)]
-                    for span, place in zip(content.spans, content.places, strict=True)
-                    if id(span) in reasons
-                },
-            )
+        """Take note of spans that cannot be stored; they are buried when all others are stored."""
+        self._rejected |= {id(one.span): one.reason for one in rejected}
 
     # --- reading ------------------------------------------------------------------------
 
@@ -156,7 +148,7 @@ class ExportLoop:
             except TimeoutError:
                 self._current = None
             if self._current is not None:
-                self._outcome = Outcome()
+                self._outcome, self._is_stored = Outcome(), False
                 if not await self._until_done(self._export):
                     return
                 checked_at = time.monotonic()
@@ -169,11 +161,22 @@ class ExportLoop:
         """Store the current work; with the last of a batch, tell its source that it is done."""
         work = self._current
         assert work is not None
+        if not self._is_stored:
+            await self._consume(work)
+            self._is_stored = True
+        # Last: a folder of dead letters that takes nothing holds up no span of this work.
         for queued, content in zip(work.records, work.contents, strict=True):
-            if isinstance(content, PermanentError):
-                await self._bury(queued.record, str(content))
-                continue
-            await self._bury_spans(queued.record, dict(content.rejected))
+            await self._bury(queued.record, content)
+        whole = self._earlier.plus(self._outcome)
+        if work.is_last:
+            await work.batch.source.done(work.batch, whole)
+            whole = Outcome()
+        self._earlier = whole
+        self._note_done(work)
+
+    async def _consume(self, work: Work) -> None:
+        # An earlier try may have had other reasons.
+        self._rejected = {}
         if spans := work.spans:
             before = replace(self.exporter.counts)
             started = time.monotonic()
@@ -182,12 +185,6 @@ class ExportLoop:
             finally:
                 self._count(before)
             self.metrics.stored(time.monotonic() - started)
-        whole = self._earlier.plus(self._outcome)
-        if work.is_last:
-            await work.batch.source.done(work.batch, whole)
-            whole = Outcome()
-        self._earlier = whole
-        self._note_done(work)
 
     def _count(self, before: ExporterCounts) -> None:
         """Add what was stored since *before*: a try that fails may have stored a part."""
@@ -217,18 +214,36 @@ class ExportLoop:
         for content in decoded:
             self.metrics.changed(content.policy_counts)
 
-    async def _bury_spans(self, record: Record, reasons: Mapping[int, str]) -> None:
-        """Bury the spans of *record* at the places of *reasons*."""
-        if reasons:
-            for place, payload in alone(record, reasons.keys(), max_bytes=self.max_bytes):
-                await self._bury(record_of_one(record, payload), reasons[place], is_span=True)
+    async def _bury(self, record: Record, content: Content) -> None:
+        """Bury *record*, or the spans of it that cannot be stored."""
+        if isinstance(content, PermanentError):
+            letters = [letter_of_record(record, str(content))]
+        elif reasons := self._reasons(content):
+            letters = await asyncio.to_thread(
+                letters_of_spans, record, reasons, max_bytes=self.max_bytes
+            )
+        else:
+            return
+        for letter in letters:
+            letter_id = await asyncio.to_thread(
+                self.dead_letters.add,
+                letter.record,
+                letter.reason,
+                what=letter.what,
+                details=letter.details,
+            )
+            if letter_id not in self._outcome.letters:
+                self._outcome.letters.add(letter_id)
+                self.metrics.buried(letter.spans)
 
-    async def _bury(self, record: Record, reason: str, *, is_span: bool = False) -> None:
-        what: What = "span" if is_span else "record"
-        letter_id = await asyncio.to_thread(self.dead_letters.add, record, reason, what=what)
-        if letter_id not in self._outcome.letters:
-            self._outcome.letters.add(letter_id)
-            self.metrics.buried(what)
+    def _reasons(self, content: Decoded) -> dict[int, str]:
+        """Give the places of spans that cannot be stored, each with its reason."""
+        reasons = dict(content.rejected)
+        if self._rejected:
+            for span, place in zip(content.spans, content.places, strict=True):
+                if reason := self._rejected.get(id(span)):
+                    reasons[place] = reason
+        return reasons
 
     async def _until_done(self, attempt: Callable[[], Awaitable[None]]) -> bool:
         """Try until *attempt* returns; False when stopped before. Says once that it waits."""
@@ -256,17 +271,7 @@ class ExportLoop:
         self.metrics.failed()
         reason = str(error)
         if reason != self.progress.waiting:
-            level = logging.ERROR if isinstance(error, UnforeseenError) else logging.WARNING
+            needs_person = isinstance(error, UnforeseenError | DeadLettersFullError)
+            level = logging.ERROR if needs_person else logging.WARNING
             _log.log(level, "spans are kept in the queue", extra={"waiting": reason})
             self.progress.waiting = reason
-
-
-def record_of_one(record: Record, payload: bytes) -> Record:
-    """Give *payload*, a request of one span of *record*, as a record of its own."""
-    return Record(
-        kind=RecordKind.OTLP_TRACES,
-        received_unix_ns=record.received_unix_ns,
-        payload=payload,
-        content_type=PROTOBUF,
-        project_name=record.project_name,
-    )

@@ -89,11 +89,13 @@ class ExportMetrics:
             # Wall time: a clock that was set back makes no negative ages.
             self._ages.observe(max(0.0, (now - queued.record.received_unix_ns) / 1e9))
 
-    def buried(self, what: str) -> None:
-        """Count a dead letter."""
-        self._letters.labels(self._name, what).inc()
-        if what == "span":
-            self._send_failed.inc()
+    def buried(self, spans: int) -> None:
+        """Count a dead letter of so many spans; none is a record that cannot be read."""
+        if spans:
+            self._letters.labels(self._name, "span").inc(spans)
+            self._send_failed.inc(spans)
+        else:
+            self._letters.labels(self._name, "record").inc()
 
     def changed(self, counts: PolicyCounts) -> None:
         """Count the spans that the policy has changed."""

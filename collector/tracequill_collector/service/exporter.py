@@ -23,7 +23,7 @@ from tracequill_collector.exporter.postgres import PostgresExporter
 from tracequill_collector.exporter.rows import Rejected
 from tracequill_collector.processor.policy import Policy
 from tracequill_collector.queue import checkpoint as checkpoints
-from tracequill_collector.queue.dead_letters import DeadLetters
+from tracequill_collector.queue.dead_letters import DeadLetters, letters_max_bytes
 from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.reader import QueueReader
 from tracequill_collector.replay import Replays
@@ -70,7 +70,9 @@ class _Exporters:
             "Dead letters that lie in the folder now, of every process.",
             LettersKept(settings.dead_letters_dir),
         )
-        self._dead_letters = DeadLetters(settings.dead_letters_dir)
+        self._dead_letters = DeadLetters(
+            settings.dead_letters_dir, max_bytes=letters_max_bytes(settings.queue_max_bytes)
+        )
         self._dead_letters.hold_reserve()
         self._max_bytes = max(settings.request_max_bytes, _LEAST_MAX_BYTES)
         self._keep_seconds = settings.queue_keep_hours * 3600

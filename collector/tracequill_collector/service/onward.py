@@ -35,12 +35,12 @@ from tracequill.errors import CommandError
 from tracequill_collector.errors import CollectorError, RetryableError
 from tracequill_collector.exporter.otlp import Answer, Meaning, OtlpClient
 from tracequill_collector.processor.policy import Policy
-from tracequill_collector.queue.dead_letters import DeadLetters
+from tracequill_collector.queue.dead_letters import DeadLetters, DeadLettersFullError
 from tracequill_collector.queue.reader import QueueReader
+from tracequill_collector.service.burying import Letter
 from tracequill_collector.service.export_metrics import ExportMetrics
 from tracequill_collector.service.onward_replay import OnwardReplay
 from tracequill_collector.service.onward_requests import (
-    Letter,
     Parcel,
     Piece,
     halves,
@@ -275,10 +275,10 @@ class OnwardLoop:
                 return
 
     async def _deliver(self, parcel: Parcel) -> None:
-        for letter in parcel.letters:
-            await self._bury(parcel, letter)
         if parcel.piece.spans:
             await self._send(parcel)
+        for letter in parcel.letters:
+            await self._bury(parcel, letter)
         self._metrics.changed(parcel.policy_counts)
         self._metrics.done(parcel.records)
         parcel.finish()
@@ -396,7 +396,7 @@ class OnwardLoop:
 
     async def _bury(self, parcel: Parcel, letter: Letter, refused_by: str = "") -> None:
         """Keep *letter*; one that only this backend refuses says so."""
-        details = {"exporter": refused_by} if refused_by else None
+        details = {**letter.details, "exporter": refused_by} if refused_by else letter.details
         while True:
             try:
                 await asyncio.to_thread(
@@ -407,11 +407,12 @@ class OnwardLoop:
                     details=details,
                 )
             except RetryableError as error:
-                self._wait_for(parcel, str(error))
+                is_alarm = isinstance(error, DeadLettersFullError)
+                self._wait_for(parcel, str(error), is_alarm=is_alarm)
                 await asyncio.sleep(1.0)
             else:
                 self._wait_no_more(parcel)
-                self._metrics.buried(letter.what)
+                self._metrics.buried(letter.spans)
                 self.progress.dead_letters += 1
                 return
 

@@ -84,7 +84,7 @@ class OnwardReplay:
     def _parcel(self, letter_id: str) -> Parcel | None:
         try:
             found = self._dead_letters.show(letter_id)
-        except ValueError:  # of a kind that only a newer Tracequill knows: it stays
+        except ValueError:  # of a newer Tracequill's kind, or not whole: it stays
             return None
         if found is None:
             return None

@@ -26,11 +26,15 @@ from tracequill_collector.otlp import (
     rejected_spans,
 )
 from tracequill_collector.pipeline import QueuedRecord, Record, RecordKind
-from tracequill_collector.processor.decode import alone, request_of_one
+from tracequill_collector.processor.decode import request_of_one
 from tracequill_collector.processor.policy import Policy, PolicyCounts
 from tracequill_collector.processor.sanitize import storable_text
-from tracequill_collector.queue.dead_letters import What
-from tracequill_collector.service.export_loop import record_of_one
+from tracequill_collector.service.burying import (
+    Letter,
+    letter_of_record,
+    letters_of_spans,
+    record_of_one,
+)
 
 REQUEST_BYTES = 512 * 1024
 """Records share a request up to this size: far below the limit of any backend."""
@@ -40,15 +44,6 @@ _PROJECT_NAME = "openinference.project.name"
 # The same span whenever it is sent: a backend that knows ids keeps one.
 _PLAIN_TRACE_ID = bytes.fromhex("7261636571756c6c7472616365717569")
 _PLAIN_SPAN_ID = bytes.fromhex("706c61696e207370")
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """What goes to the dead letters instead of a backend."""
-
-    record: Record
-    reason: str
-    what: What = "span"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +89,12 @@ def next_parcel(left: deque[QueuedRecord], *, max_bytes: int, policy: Policy | N
         try:
             piece = _prepare(record, parcel, max_bytes, policy)
         except PermanentError as error:
-            parcel.letters.append(Letter(record, str(error), "record"))
+            parcel.letters.append(letter_of_record(record, str(error)))
         except MemoryError:
             raise
         except Exception as error:  # a pure function: it fails on this record every time
             reason = f"the record cannot be read: {type(error).__name__}."
-            parcel.letters.append(Letter(record, reason, "record"))
+            parcel.letters.append(letter_of_record(record, reason))
         else:
             payloads.append(piece.payload)
             size += len(piece.payload)
@@ -126,10 +121,7 @@ def _prepare(record: Record, parcel: Parcel, max_bytes: int, policy: Policy | No
         # As the processor says it: a span that both refuse is one dead letter.
         refused |= applied.failed
     if refused:
-        parcel.letters += [
-            Letter(record_of_one(record, payload_of_one), refused[place])
-            for place, payload_of_one in alone(record, refused.keys(), max_bytes=max_bytes)
-        ]
+        parcel.letters += letters_of_spans(record, refused, max_bytes=max_bytes)
         _keep_only(request, lambda place: place not in refused)
     if project_name:
         _name_project(request, storable_text(project_name))

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict
 
 from tracequill.settings import Settings
-from tracequill_collector.queue.dead_letters import DeadLetters
+from tracequill_collector.queue.dead_letters import DeadLetters, letters_max_bytes
 from tracequill_collector.queue.reader import QueueReader
 from tracequill_collector.recorder.otlp import OtlpClient
 from tracequill_collector.recorder.sender import RecordLoop
@@ -45,7 +45,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(reader.close)
         client = OtlpClient(settings.collector_base_url)
         stack.push_async_callback(client.close)
-        dead_letters = DeadLetters(settings.dead_letters_dir)
+        dead_letters = DeadLetters(
+            settings.dead_letters_dir, max_bytes=letters_max_bytes(settings.queue_max_bytes)
+        )
         dead_letters.hold_reserve()
         loop = RecordLoop(reader, client, dead_letters.add, settings.proxy_project_name, stop)
 

@@ -79,10 +79,10 @@ class Replaying:
             return None
         request = self._request
         assert request is not None
-        if not self._replays.is_wanted(request):
-            self._cancel(request)
-            return None
         try:
+            if not self._replays.is_wanted(request):
+                self._cancel(request)
+                return None
             records = await self._records(request, max_records, max_bytes)
         except _FAILURES as error:
             self._end(str(error))
@@ -135,6 +135,7 @@ class Replaying:
         self._looked_at = now
         try:
             request = self._replays.next()
+            begun = self._replays.progress(request) if request is not None else None
         except OSError as error:
             if not self._is_told:
                 _log.warning("replays cannot be looked for", extra={"error": str(error)})
@@ -145,7 +146,7 @@ class Replaying:
             return False
         self._request = request
         # One that a predecessor began goes on where that one was.
-        self._progress = self._replays.progress(request) or Progress()
+        self._progress = begun or Progress()
         self._letters = list(request.letter_ids)
         try:
             if not self._progress.below_sequences:
@@ -222,7 +223,7 @@ class Replaying:
             letter_id = self._letters.pop(0)
             try:
                 found = self._dead_letters.show(letter_id)
-            except ValueError:  # of a kind that only a newer Tracequill knows: it stays
+            except ValueError:  # of a newer Tracequill's kind, or not whole: it stays
                 self._progress.dead_letters += 1
                 continue
             if found is None:
@@ -243,10 +244,10 @@ class Replaying:
         """Remove a letter whose spans are stored; False where it stays."""
         try:
             return self._dead_letters.remove(letter_id)
-        except OSError as error:
+        except RetryableError as error:
             _log.warning(
                 "a dead letter that is solved cannot be removed",
-                extra={"id": letter_id, "error": error.strerror},
+                extra={"id": letter_id, "error": str(error)},
             )
             return False
 

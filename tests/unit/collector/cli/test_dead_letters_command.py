@@ -84,6 +84,33 @@ def test_a_letter_is_shown_with_its_payload_as_text(
     assert "bad." in shown
 
 
+def test_many_spans_of_a_record_are_shown_as_how_many_they_are_and_why(
+    letters: DeadLetters, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = ",".join(f"{place}" for place in range(0, 2_000, 2))
+    details = {
+        "spans": 1_000,
+        "places": places,
+        "reasons": {"bad\x1b.": 990, "worse.": 10},
+        "other_reasons": 0,
+    }
+    letter_id = letters.add(
+        Record(RecordKind.OTLP_TRACES, 0, _payload(), "", "gzip"),
+        "1000 spans of it, most often: bad.",
+        what="spans",
+        details=details,
+    )
+
+    assert main(["dead-letters", "list"]) == 0
+    assert "1000 spans" in capsys.readouterr().out
+    assert main(["dead-letters", "show", letter_id]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "990 spans bad\ufffd. 10 spans worse." in shown
+    assert "0,2,4," in shown and "… (all: --json)" in shown and places not in shown
+    assert main(["dead-letters", "show", letter_id, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["details"] == details
+
+
 def test_a_payload_that_is_not_legible_is_given_whole_to_machines(
     letters: DeadLetters, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
+from tests.unit.collector.service.onward_rig import until
 from tracequill_collector.errors import PermanentError, RetryableError
 from tracequill_collector.exporter.postgres import ExporterCounts, PostgresExporter
 from tracequill_collector.exporter.rows import Rejected
@@ -207,6 +208,52 @@ async def test_a_rejected_span_becomes_a_dead_letter_of_its_own(tmp_path: Path) 
     assert letter.reason == "it is bad."
     assert exporter.names == ["a", "b", "c"]
     assert loop.progress.dead_letters == 1
+
+
+async def test_many_bad_spans_of_a_record_are_one_letter_whoever_found_them(
+    tmp_path: Path,
+) -> None:
+    unnamed = [queued(0, *["bad"] * 40, "a").record, queued(1, "b").record]
+    request = ExportTraceServiceRequest.FromString(unnamed[0].payload)
+    for span in request.resource_spans[0].scope_spans[0].spans[:30]:
+        span.span_id = bytes(8)
+    mixed = QueuedRecord(0, replace(unnamed[0], payload=request.SerializeToString()))
+    reader, exporter = FakeLanes([mixed, QueuedRecord(1, unnamed[1])]), FakeExporter()
+    loop = loop_of(reader, exporter, tmp_path)
+
+    await run_until(loop, reader, 2)
+
+    [letter] = loop.dead_letters.list()
+    found = loop.dead_letters.show(letter.letter_id)
+    assert found is not None and found[1] == mixed.record
+    assert (letter.what, letter.details["places"]) == ("spans", "0-39")
+    assert letter.details["reasons"]["it is bad."] == 10
+    assert exporter.names == ["a", "b"]
+
+
+async def test_good_spans_are_stored_although_the_bad_ones_cannot_be_buried_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(service, "_FIRST_DELAY_SECONDS", 0.001)
+    unreadable = QueuedRecord(1, Record(RecordKind.OTLP_TRACES, 0, b"no request"))
+    reader, exporter = FakeLanes([queued(0, "a", "bad"), unreadable]), FakeExporter()
+    loop = loop_of(reader, exporter, tmp_path)
+    loop.dead_letters = DeadLetters(tmp_path / "full", max_bytes=1)
+    other = loop.dead_letters.add(queued(9, "other").record, "bad.")
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(loop.run())
+        await until(lambda: loop.progress.failed_tries >= 3)
+        assert exporter.names == ["a"] and reader.committed == []
+        assert "have reached their cap" in loop.progress.waiting
+        DeadLetters(tmp_path / "full").remove(other)
+        loop.dead_letters = DeadLetters(tmp_path / "full")
+        await until(lambda: bool(reader.committed))
+        loop.stop.set()
+
+    assert len(loop.dead_letters.list()) == 2
+    assert exporter.counts.seen_before_spans == 0
+    assert [record.levelname for record in caplog.records if "waiting" in vars(record)] == ["ERROR"]
 
 
 async def test_a_try_that_stored_a_part_counts_each_span_once(

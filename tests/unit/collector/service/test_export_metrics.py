@@ -53,7 +53,7 @@ def test_each_exporter_counts_for_itself(tmp_path: Path) -> None:
 def test_dead_letters_are_counted_by_what_they_are_from_the_start(tmp_path: Path) -> None:
     registry = ExportRegistry(tmp_path / "metrics")
     metrics = ExportMetrics(registry, "postgres")
-    metrics.buried("span")
+    metrics.buried(1)
     registry.write()
 
     text = (tmp_path / "metrics").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import struct
@@ -306,7 +307,7 @@ async def test_a_letter_that_cannot_be_removed_ends_nothing(
     request = rig.replays.add(letter_ids=[letter])
 
     def read_only(letter_id: str) -> bool:
-        raise OSError(30, os.strerror(30))
+        raise RetryableError("a dead letter cannot be removed: Read-only file system.")
 
     monkeypatch.setattr(rig.letters, "remove", read_only)
 
@@ -338,13 +339,28 @@ async def test_a_letter_that_was_read_for_nothing_is_not_solved_by_the_next_repl
     assert {letter.letter_id for letter in rig.letters.list()} == {good, broken}
 
 
-async def test_a_folder_that_cannot_be_read_ends_nothing_and_is_told_once(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail() -> None:
-        raise PermissionError(13, os.strerror(13))
+async def test_a_letter_that_is_not_whole_is_never_solved(rig: Rig, tmp_path: Path) -> None:
+    letter = rig.letters.add(record("cut off"), "bad.")
+    (tmp_path / "letters" / f"{letter}.payload").write_bytes(b"")
+    request = rig.replays.add(letter_ids=[letter])
 
-    monkeypatch.setattr(rig.replays, "next", fail)
+    async with rig.replaying() as replaying:
+        assert await work_off(replaying) == []
+
+    assert [one.letter_id for one in rig.letters.list()] == [letter]
+    progress = rig.progress(request)
+    assert (progress.is_done, progress.solved_letters, progress.dead_letters) == (True, 0, 1)
+
+
+@pytest.mark.parametrize("what", ["next", "progress"])
+async def test_a_folder_that_cannot_be_read_ends_nothing_and_is_told_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    rig.replays.add()
+    monkeypatch.setattr(rig.replays, what, fail)
 
     async with rig.replaying() as replaying:
         for _ in range(3):
