@@ -28,6 +28,40 @@ def one_span(span_id: bytes, project: str = "bot") -> Record:
     )
 
 
+def many_spans(prefix: bytes) -> Record:
+    """Give a record of 20 spans, whose ids are bad where *prefix* is empty."""
+    request = ExportTraceServiceRequest()
+    spans = request.resource_spans.add().scope_spans.add().spans
+    for number in range(20):
+        span_id = prefix + bytes([number + 1]) if prefix else bytes(8)
+        spans.add(trace_id=b"m" * 16, span_id=span_id, name=f"{number}", start_time_unix_nano=1)
+    return Record(
+        RecordKind.OTLP_TRACES, time.time_ns(), request.SerializeToString(), PROTOBUF, "", "many"
+    )
+
+
+async def test_many_bad_spans_are_one_letter_that_goes_when_all_of_them_are_stored(
+    phoenix_database: str, tmp_path: Path
+) -> None:
+    async with running(tmp_path, phoenix_database) as (exporter, _):
+        await exporter.says(lambda status: True)
+        add = exporter.dead_letters.add
+        solved = add(many_spans(b"solved-"), "an older Tracequill could not.", what="spans")
+        stays = add(many_spans(b""), "an old reason.", what="spans")
+
+        replayed = await run(exporter, "dead-letters", "replay", "--all", "--json")
+        shown = await run(exporter, "dead-letters", "show", stays)
+        rows = await execute(phoenix_database, "SELECT span_id FROM spans")
+        left = exporter.dead_letters.list()
+
+    assert (replayed.facts["solved_letters"], replayed.facts["dead_letters"]) == (1, 1)
+    assert replayed.facts["stored_spans"] == len(rows) == 20
+    [letter] = left
+    assert letter.letter_id == stays != solved
+    assert (letter.what, letter.details["spans"], letter.details["places"]) == ("spans", 20, "0-19")
+    assert "zero" in letter.reason and "20 spans" in shown.out
+
+
 def bury(exporter: ExporterProcess) -> dict[str, str]:
     """Bury letters of every kind; give their ids by what they are."""
     add = exporter.dead_letters.add

@@ -215,3 +215,35 @@ def test_the_reserve_is_taken_back_when_there_is_room_again(tmp_path: Path) -> N
     letters.add(record("later"), "bad.")
 
     assert (tmp_path / "reserve").stat().st_size > 0
+
+
+class Removing(Disk):
+    """Somebody removes a letter as soon as it is written, so often."""
+
+    def __init__(self, removals: int) -> None:
+        self.removals = removals
+
+    def replace_whole(self, path: Path, content: bytes) -> None:
+        """Replace, and remove."""
+        super().replace_whole(path, content)
+        if path.suffix == ".json" and self.removals:
+            self.removals -= 1
+            DeadLetters(path.parent).remove(path.stem)
+
+
+def test_a_letter_that_is_removed_as_it_is_written_is_written_again(tmp_path: Path) -> None:
+    letters = DeadLetters(tmp_path, disk=Removing(1))
+
+    assert letters.show(letters.add(record("bad"), "bad.")) is not None
+    with pytest.raises(RetryableError, match="was removed from"):
+        DeadLetters(tmp_path, disk=Removing(9)).add(record("worse"), "bad.")
+
+
+def test_a_record_that_can_be_read_since_becomes_a_letter_of_its_spans(tmp_path: Path) -> None:
+    letters = DeadLetters(tmp_path)
+    letter_id = letters.add(record("bad"), "it cannot be read.")
+
+    letters.add(record("bad"), "9 spans of it.", what="spans", details={"spans": 9})
+
+    [letter] = letters.list()
+    assert (letter.letter_id, letter.what, letter.details) == (letter_id, "spans", {"spans": 9})
