@@ -1,0 +1,56 @@
+"""Projects and annotation configs of a file come to be in the running Phoenix."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.datasets.rig import (
+    Command,
+    done,
+)
+
+pytestmark = pytest.mark.integration
+
+CONFIGS = """
+projects:
+  - {name: provisioned, description: First.}
+annotation_configs:
+  - name: tone
+    type: categorical
+    optimization_direction: maximize
+    values: [{label: friendly, score: 1}, {label: rude, score: 0}]
+    projects: [provisioned]
+  - {name: length, type: continuous, lower_bound: 0, upper_bound: 10, projects: [provisioned]}
+  - {name: hint, type: freeform, description: "What to say instead?"}
+"""
+
+
+def test_provisioning_twice_changes_nothing_the_second_time(
+    client: httpx.Client, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "p.yaml").write_text(CONFIGS)
+
+    def provision(*options: str) -> tuple[int, int, int]:
+        said = json.loads(done(command("provision", "p.yaml", "--json", *options)))
+        return said["created"], said["updated"], said["unchanged"]
+
+    assert provision("--dry-run") == (6, 0, 0)
+    assert client.get("/v1/projects/provisioned").status_code == 404
+    assert provision() == (6, 0, 0)
+    assert provision() == (0, 0, 6)
+    (tmp_path / "p.yaml").write_text(
+        CONFIGS.replace("First.", "Second.").replace("upper_bound: 10", "upper_bound: 20")
+    )
+    assert provision("--dry-run") == (0, 2, 4)
+    assert provision() == (0, 2, 4)
+    assert provision() == (0, 0, 6)
+
+    assert client.get("/v1/projects/provisioned").json()["data"]["description"] == "Second."
+    shown = client.get("/v1/projects/provisioned/annotation_configs").json()["data"]
+    assert {config["name"] for config in shown} == {"tone", "length"}
+    tone = client.get("/v1/annotation_configs/tone").json()["data"]
+    assert tone["values"] == [{"label": "friendly", "score": 1.0}, {"label": "rude", "score": 0.0}]
