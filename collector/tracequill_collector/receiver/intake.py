@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from tracequill_collector.errors import CollectorError, QueueFullError, RetryableError
@@ -143,6 +143,18 @@ class Intake:
         self._consumer = consumer
         self._metrics = metrics
         self._patience_seconds = patience_seconds
+
+    @contextmanager
+    def reading(self, transport: str) -> Iterator[None]:
+        """Count the request when it is refused before it can be taken."""
+        try:
+            yield
+        except CollectorError as error:
+            self._metrics.refused(transport, 0, error)
+            raise
+        except Exception:
+            self._metrics.failed(transport, 0)
+            raise
 
     async def take(
         self,

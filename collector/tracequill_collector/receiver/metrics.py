@@ -30,7 +30,7 @@ class ReceiverMetrics:
         )
         self._refused = Counter(
             "otelcol_receiver_refused_spans",
-            "Spans whose sender was told to send again.",
+            "Spans of refused requests, as far as they were counted by then.",
             _LABELS,
             registry=registry,
         )

@@ -121,7 +121,8 @@ async def _export(intake: Intake, context: _Context) -> bytes:
     project = metadata.get("x-project-name", "")
     try:
         async with intake.in_flight.lease() as lease:
-            request = await _read_request(context, lease, intake.request_max_bytes)
+            with intake.reading(_TRANSPORT):
+                request = await _read_request(context, lease, intake.request_max_bytes)
             accepted = await intake.take(
                 request,
                 transport=_TRANSPORT,

@@ -79,19 +79,12 @@ async def _not_taken(request: web.Request) -> web.Response:
 async def _export(request: web.Request) -> web.Response:
     intake = request.app[_INTAKE]
     content_type = _text(request.headers.get("Content-Type", ""))
+    kind = media_type(content_type)
     try:
-        kind = media_type(content_type)
-        if kind not in (PROTOBUF, JSON):
-            raise UnsupportedError(
-                f"content type {content_type!r} is not supported. Use {PROTOBUF} or {JSON}."
-            )
-        encoding = _text(request.headers.get("Content-Encoding", "")).strip().lower()
-        if encoding not in _ENCODINGS:
-            raise UnsupportedError(
-                f"content encoding {encoding!r} is not supported. Use gzip, deflate or none."
-            )
         async with intake.in_flight.lease() as lease:
-            payload = await _read_body(request, lease, intake.request_max_bytes)
+            with intake.reading(_TRANSPORT):
+                encoding = _encoding(request, content_type)
+                payload = await _read_body(request, lease, intake.request_max_bytes)
             accepted = await intake.take(
                 payload,
                 transport=_TRANSPORT,
@@ -111,6 +104,20 @@ async def _export(request: web.Request) -> web.Response:
             )
         )
     return web.Response(body=encode(response, as_json=kind == JSON), content_type=kind)
+
+
+def _encoding(request: web.Request, content_type: str) -> str:
+    """Give the content encoding, when it and *content_type* are read here."""
+    if media_type(content_type) not in (PROTOBUF, JSON):
+        raise UnsupportedError(
+            f"content type {content_type!r} is not supported. Use {PROTOBUF} or {JSON}."
+        )
+    encoding = _text(request.headers.get("Content-Encoding", "")).strip().lower()
+    if encoding not in _ENCODINGS:
+        raise UnsupportedError(
+            f"content encoding {encoding!r} is not supported. Use gzip, deflate or none."
+        )
+    return encoding
 
 
 async def _read_body(request: web.Request, lease: Lease, max_bytes: int) -> bytes:

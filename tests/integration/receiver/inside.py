@@ -39,6 +39,11 @@ class Inside:
     intake: Intake
     grpc_port: int
     http_port: int
+    registry: CollectorRegistry
+
+    def count(self, name: str, **labels: str) -> float:
+        """What a counter of the servers has reached."""
+        return self.registry.get_sample_value(name, {"receiver": "otlp", **labels}) or 0.0
 
     async def export(self, body: bytes) -> bytes:
         """Send traces by gRPC."""
@@ -66,14 +71,15 @@ async def servers(
 ) -> AsyncIterator[Inside]:
     """Serve both protocols until the context is left."""
     limits = limits or ConnectionLimits(100)
+    registry = CollectorRegistry()
     intake = Intake(
         consumer,
-        ReceiverMetrics(CollectorRegistry()),
+        ReceiverMetrics(registry),
         request_max_bytes=2_000_000,
         in_flight_max_bytes=in_flight_max_bytes,
         patience_seconds=patience_seconds,
     )
-    inside = Inside(intake, free_port(), free_port())
+    inside = Inside(intake, free_port(), free_port(), registry)
     async with (
         serve_grpc(intake, "127.0.0.1", inside.grpc_port, limits),
         serve_http(otlp_http_app(intake), "127.0.0.1", inside.http_port, limits),
