@@ -7,14 +7,14 @@ has the same trace: both are cases apart. So are bytes, NUL and numbers that JSO
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+
+from tests.otlp_values import pairs
 
 Requests = list[tuple[bytes, str | None]]
 """Each with its x-project-name."""
@@ -22,33 +22,6 @@ Requests = list[tuple[bytes, str | None]]
 _TRACES = 3
 _MAX_SPANS = 15
 _BEGIN_UNIX_NS = 1_770_000_000_123_456_789
-
-
-def any_value(value: Any) -> AnyValue:
-    """Give *value* as OTLP has it; None is a value that says nothing."""
-    match value:
-        case None:
-            return AnyValue()
-        case bool():
-            return AnyValue(bool_value=value)
-        case int():
-            return AnyValue(int_value=value)
-        case float():
-            return AnyValue(double_value=value)
-        case str():
-            return AnyValue(string_value=value)
-        case bytes():
-            return AnyValue(bytes_value=value)
-        case list():
-            return AnyValue(array_value=ArrayValue(values=map(any_value, value)))
-        case dict():
-            return AnyValue(kvlist_value=KeyValueList(values=pairs(value.items())))
-    raise TypeError(type(value))
-
-
-def pairs(attributes: Sequence[tuple[str, Any]] | Any) -> list[KeyValue]:
-    """Give *attributes* as OTLP has them."""
-    return [KeyValue(key=key, value=any_value(value)) for key, value in attributes]
 
 
 # --- values ---------------------------------------------------------------------------------
@@ -175,7 +148,7 @@ def _events(draw: st.DrawFn) -> list[Span.Event]:
         Span.Event(
             name=draw(st.sampled_from(["exception", "exception", "token", "", "é"])),
             time_unix_nano=draw(_TIMES),
-            attributes=pairs(draw(st.dictionaries(keys, _VALUES, max_size=4)).items()),
+            attributes=pairs(draw(st.dictionaries(keys, _VALUES, max_size=4))),
         )
         for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2])))
     ]

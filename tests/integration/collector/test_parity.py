@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from tests.exchange_cases import Case, corpus_cases, own_cases
-from tests.integration.collector.drawn import pairs, span_id, trace_id
+from tests.integration.collector.drawn import span_id, trace_id
 from tests.integration.collector.exporting import export, record_of, spans_of
 from tests.integration.collector.generated import generated_requests
 from tests.integration.collector.oracle import (
@@ -26,6 +26,7 @@ from tests.integration.collector.oracle import (
     stored_rows,
 )
 from tests.integration.collector.prices import enter_prices
+from tests.otlp_values import pairs
 from tracequill_collector.exchange import Exchange
 from tracequill_collector.exporter.specificity import specificity
 from tracequill_collector.pipeline import Record, RecordKind

@@ -18,6 +18,8 @@ from opentelemetry.proto.common.v1.common_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from tests.otlp_values import any_value
+
 SECRETS = {
     "card": "4111 1111 1111 1111",
     "iban": "DE89 3704 0044 0532 0130 00",
@@ -36,15 +38,7 @@ def text_value(text: str) -> AnyValue:
 
 def pair(key: str, value: str | int | float | bytes | AnyValue) -> KeyValue:
     """Give an attribute."""
-    if isinstance(value, str):
-        value = text_value(value)
-    elif isinstance(value, int):
-        value = AnyValue(int_value=value)
-    elif isinstance(value, float):
-        value = AnyValue(double_value=value)
-    elif isinstance(value, bytes):
-        value = AnyValue(bytes_value=value)
-    return KeyValue(key=key, value=value)
+    return KeyValue(key=key, value=value if isinstance(value, AnyValue) else any_value(value))
 
 
 def span_with(*pairs: KeyValue) -> Span:

@@ -9,48 +9,18 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import (
-    AnyValue,
-    ArrayValue,
     InstrumentationScope,
-    KeyValue,
-    KeyValueList,
 )
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from tests.otlp_values import pairs
 from tracequill_collector.errors import PermanentError
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.pipeline import Span as DecodedSpan
 from tracequill_collector.processor.decode import alone, decode
 
 _MAX_BYTES = 1_000_000
-
-
-def any_value(value: Any) -> AnyValue:
-    """Give *value* as OTLP writes it."""
-    match value:
-        case None:
-            return AnyValue()
-        case bool():
-            return AnyValue(bool_value=value)
-        case int():
-            return AnyValue(int_value=value)
-        case float():
-            return AnyValue(double_value=value)
-        case str():
-            return AnyValue(string_value=value)
-        case bytes():
-            return AnyValue(bytes_value=value)
-        case list():
-            return AnyValue(array_value=ArrayValue(values=map(any_value, value)))
-        case dict():
-            return AnyValue(kvlist_value=KeyValueList(values=pairs(value)))
-    raise TypeError(value)
-
-
-def pairs(attributes: dict[str, Any]) -> list[KeyValue]:
-    """Give *attributes* as OTLP writes them."""
-    return [KeyValue(key=key, value=any_value(value)) for key, value in attributes.items()]
 
 
 def otlp_span(attributes: dict[str, Any] | None = None, **given: Any) -> Span:

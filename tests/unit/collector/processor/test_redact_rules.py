@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
 
+from tests.otlp_values import any_value
 from tests.unit.collector.processor.planted import (
     PASSWORD,
     pair,
@@ -123,16 +124,6 @@ def test_a_key_is_found_by_the_attribute_that_holds_its_json() -> None:
     assert rules.span(span) == {"key"}
     assert span.attributes[0].value.string_value == '{"user": {"name": "[redacted:key]"}}'
     assert span.attributes[1].value.string_value == text
-
-
-def any_value(content: Any) -> AnyValue:
-    """Give *content* as a value of OTLP."""
-    if isinstance(content, dict):
-        pairs = [pair(key, any_value(item)) for key, item in content.items()]
-        return AnyValue(kvlist_value=KeyValueList(values=pairs))
-    if isinstance(content, list):
-        return AnyValue(array_value=ArrayValue(values=[any_value(item) for item in content]))
-    return pair("", content).value
 
 
 def test_a_rule_for_everything_leaves_our_own_marks() -> None:

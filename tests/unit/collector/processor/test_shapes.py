@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-from tests.unit.collector.processor.test_decode import any_value, otlp_span, record, request
+from tests.otlp_values import any_value
+from tests.unit.collector.processor.test_decode import otlp_span, record, request
 from tracequill_collector.processor import decode as decoding
 from tracequill_collector.processor import shapes
 from tracequill_collector.processor.attributes import unflatten
