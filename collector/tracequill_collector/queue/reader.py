@@ -137,6 +137,7 @@ class QueueReader:
             )
             try:
                 disk.remove_leftovers(consumers)
+                disk.remove_leftovers(consumers)
                 recovery.check_versions(disk, folder)
                 start = stored = checkpoints.load(folder, consumer)
                 if start is None:

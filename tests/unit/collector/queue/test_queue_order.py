@@ -28,6 +28,8 @@ class _Recording(Disk):
         self._names: dict[int, str] = {}
 
     def _note(self, what: str, name: str) -> None:
+        # What is being replaced is written under a name that nobody else has.
+        name = re.sub(r"\.\d+-[0-9a-f]{12}\.new$", ".new", name)
         self.done.append(f"{what} {re.sub(r'[0-9a-f]{20}', '#', name)}")
 
     def create(self, path: Path) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -207,10 +208,25 @@ async def test_the_checkpoint_is_durable_before_a_segment_is_removed(tmp_path: P
 
     await reader.commit(100)
 
-    # The first removal is of what an earlier attempt may have left of the checkpoint itself.
-    assert disk.calls[:6] == ["remove", "create", "write", "sync", "rename", "sync_folder"]
-    assert set(disk.calls[6:]) == {"remove"}
+    assert disk.calls[:5] == ["create", "write", "sync", "rename", "sync_folder"]
+    assert set(disk.calls[5:]) == {"remove"}
     await reader.close()
+
+
+async def test_what_a_killed_reader_left_of_a_checkpoint_is_removed_after_a_while(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "consumers"
+    folder.mkdir()
+    old, fresh = (folder / f".test.json.1-{number:012x}.new" for number in range(2))
+    for path in (old, fresh):
+        path.write_bytes(b"{")
+    os.utime(old, (0, 0))
+
+    await (await QueueReader.open(tmp_path, consumer="test")).close()
+
+    assert not old.exists()
+    assert fresh.exists(), "another process may be writing it"
 
 
 # --- keeping and removing ---------------------------------------------------------------
