@@ -30,6 +30,7 @@ from tracequill_collector.receiver.otlp_grpc import serve_grpc
 from tracequill_collector.receiver.otlp_http import otlp_http_app
 from tracequill_collector.service.export_metrics import metrics_file
 from tracequill_collector.service.exposition import GaugeOf, StatusOf, add_exposition
+from tracequill_collector.service.memory import give_back_until, limit_heaps
 from tracequill_collector.service.process import run_service
 
 _SYNC_SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
@@ -39,6 +40,7 @@ _log = logging.getLogger("tracequill_collector.service.receiver")
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Take requests until *stop* is set, then answer those in flight."""
+    limit_heaps()
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     limits = connection_limits()
@@ -69,7 +71,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 "otlp_http_port": settings.otlp_http_port,
             },
         )
-        await stop.wait()
+        await give_back_until(stop, lambda: intake.in_flight.held_bytes)
     _log.info("receiver stopped")
 
 
