@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from tests.faults.processes import Postgres
-from tests.integration.conftest import database_url
+from tests.integration.databases import database_url
 from tracequill_collector.stack.postgres_binaries import find_binaries
 
 _TEMPLATE = "phoenix_template"

@@ -8,23 +8,20 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
-import asyncpg
 import pytest
 
+from tests.integration.databases import database_url, execute, fetch_value, run
 from tests.integration.fixtures_phoenix import phoenix_server, phoenix_with_users
 from tracequill_collector.stack.postgres import EmbeddedPostgres
 
 __all__ = ["phoenix_server", "phoenix_with_users"]
 
-T = TypeVar("T")
-
 _NUMBERS = itertools.count()
 _TEMPLATE = "phoenix_template"
+_IS_TEMPLATE_MADE = f"SELECT 1 FROM pg_database WHERE datname = '{_TEMPLATE}'"
 
 
 class PostgresThread:
@@ -62,9 +59,9 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def phoenix_template(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a database with Phoenix's schema and prices, made once; copy it, never use it."""
-    if _run(_exists(postgres_url, _TEMPLATE)):
+    if run(fetch_value(postgres_url, _IS_TEMPLATE_MADE)):
         return _TEMPLATE
-    _run(_execute(postgres_url, f"CREATE DATABASE {_TEMPLATE}"))
+    run(execute(postgres_url, f"CREATE DATABASE {_TEMPLATE}"))
     environment = {
         **os.environ,
         "PHOENIX_WORKING_DIR": str(tmp_path_factory.mktemp("phoenix")),
@@ -83,36 +80,6 @@ def phoenix_template(postgres_url: str, tmp_path_factory: pytest.TempPathFactory
 def phoenix_database(postgres_url: str, phoenix_template: str) -> Iterator[str]:
     """The URL of a fresh database with Phoenix's schema and built-in prices."""
     name = f"test_{os.getpid()}_{next(_NUMBERS)}"
-    _run(_execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {phoenix_template}"))
+    run(execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {phoenix_template}"))
     yield database_url(postgres_url, name)
-    _run(_execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-def database_url(server_url: str, name: str) -> str:
-    """Give *server_url* with its database replaced by *name*."""
-    before, _, query = server_url.partition("?")
-    return f"{before.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
-
-
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run *coroutine* to its end on a loop of its own, whether or not a test's loop runs."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, coroutine).result(120)
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-async def _exists(url: str, database: str) -> bool:
-    connection = await asyncpg.connect(url)
-    try:
-        return bool(
-            await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", database)
-        )
-    finally:
-        await connection.close()
+    run(execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))

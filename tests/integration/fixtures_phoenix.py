@@ -15,21 +15,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 
+from tests.integration.databases import database_url, execute, run
 from tracequill_collector.stack.child import die_with_parent
 from tracequill_phoenix.migrations import START_LOCK_KEY
-
-T = TypeVar("T")
 
 READY_SECONDS = 120.0
 REQUEST_MAX_BYTES = 1_000_000
@@ -154,7 +152,7 @@ def phoenix_server(
     name = f"overlay_{os.getpid()}"
     run(execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {phoenix_template}"))
     folder = tmp_path_factory.mktemp("phoenix_server")
-    server = start_phoenix(with_database(postgres_url, name), folder, {})
+    server = start_phoenix(database_url(postgres_url, name), folder, {})
     wait_until_ready(server)
     yield server
     stop_phoenix(server)
@@ -170,7 +168,7 @@ def phoenix_with_users(
     run(execute(postgres_url, f"CREATE DATABASE {name}"))
     folder = tmp_path_factory.mktemp("phoenix_with_users")
     server = start_phoenix(
-        with_database(postgres_url, name),
+        database_url(postgres_url, name),
         folder,
         {
             "PHOENIX_ENABLE_AUTH": "true",
@@ -271,33 +269,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def with_database(server_url: str, name: str) -> str:
-    """Give *server_url* with its database replaced by *name*."""
-    before, _, query = server_url.partition("?")
-    return f"{before.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
-
-
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run *coroutine* to its end on a loop of its own, whether or not a test's loop runs."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, coroutine).result(60)
-
-
-async def execute(url: str, statement: str) -> None:
-    """Run one *statement* on a connection of its own."""
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-async def fetch_value(url: str, query: str) -> Any:
-    """Give the first value that *query* finds."""
-    connection = await asyncpg.connect(url)
-    try:
-        return await connection.fetchval(query)
-    finally:
-        await connection.close()

@@ -15,13 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.fixtures_phoenix import (
-    PhoenixServer,
-    clean_environment,
-    fetch_value,
-    free_port,
-    run,
-)
+from tests.integration.databases import fetch_value, run
+from tests.integration.fixtures_phoenix import PhoenixServer, clean_environment, free_port
 from tracequill_collector.stack.child import die_with_parent
 
 pytestmark = pytest.mark.integration

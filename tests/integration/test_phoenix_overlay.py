@@ -22,7 +22,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.fixtures_phoenix import REQUEST_MAX_BYTES, PhoenixServer, execute, run
+from tests.integration.databases import execute, run
+from tests.integration.fixtures_phoenix import REQUEST_MAX_BYTES, PhoenixServer
 
 pytestmark = pytest.mark.integration
 

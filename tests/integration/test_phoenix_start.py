@@ -11,13 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.fixtures_phoenix import (
-    clean_environment,
-    execute,
-    free_port,
-    run,
-    with_database,
-)
+from tests.integration.databases import database_url, execute, run
+from tests.integration.fixtures_phoenix import clean_environment, free_port
 
 pytestmark = pytest.mark.integration
 
@@ -55,7 +50,7 @@ def test_sqlite_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda url: with_database(url, "no_such_database"), "does not exist"),
+        (lambda url: database_url(url, "no_such_database"), "does not exist"),
         (lambda url: url.replace("postgres@", "nobody_known@"), "refuses the user"),
         (
             lambda url: f"postgresql://u:secret-word@127.0.0.1:{free_port()}/phoenix",
@@ -112,7 +107,7 @@ def newer_database(postgres_url: str, phoenix_template: str) -> Iterator[str]:
     """A database that a later Phoenix has migrated."""
     name = f"newer_{os.getpid()}"
     run(execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {phoenix_template}"))
-    url = with_database(postgres_url, name)
+    url = database_url(postgres_url, name)
     run(execute(url, "UPDATE alembic_version SET version_num = 'fedcba987654'"))
     yield url
     run(execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))

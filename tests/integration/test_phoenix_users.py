@@ -8,11 +8,8 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.integration.fixtures_phoenix import (
-    ADMIN_SECRET,
-    PhoenixServer,
-    fetch_value,
-)
+from tests.integration.databases import fetch_value
+from tests.integration.fixtures_phoenix import ADMIN_SECRET, PhoenixServer
 from tracequill_phoenix.migrations import upgrade
 
 pytestmark = pytest.mark.integration

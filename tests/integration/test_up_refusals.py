@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.stack import free_ports
-from tests.integration.conftest import database_url
+from tests.integration.databases import database_url
 
 pytestmark = pytest.mark.integration
 

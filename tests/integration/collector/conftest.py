@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from tests.integration.collector.oracle import EMPTY, Phoenix
-from tests.integration.conftest import database_url
+from tests.integration.databases import database_url, execute, run
 from tracequill_collector.otlp import parse_traces
 from tracequill_collector.pipeline import Record, RecordKind
 
@@ -46,7 +43,7 @@ def _pair(postgres_url: str, phoenix_template: str) -> Iterator[tuple[str, str]]
 def pair(_pair: tuple[str, str]) -> tuple[str, str]:
     """Two databases, empty but for what Phoenix begins with: one for Phoenix and one for us."""
     for url in _pair:
-        _execute(url, EMPTY)
+        run(execute(url, EMPTY))
     return _pair
 
 
@@ -56,12 +53,12 @@ def _databases(postgres_url: str, template: str) -> Iterator[Callable[[], str]]:
 
     def make() -> str:
         names.append(f"test_{secrets.token_hex(6)}")
-        _execute(postgres_url, f"CREATE DATABASE {names[-1]} TEMPLATE {template}")
+        run(execute(postgres_url, f"CREATE DATABASE {names[-1]} TEMPLATE {template}"))
         return database_url(postgres_url, names[-1])
 
     yield make
     for name in names:
-        _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+        run(execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture(scope="session")
@@ -79,15 +76,3 @@ def requests() -> list[bytes]:
 def records(requests: list[bytes]) -> list[Record]:
     """The same requests as the receiver queues them."""
     return [Record(RecordKind.OTLP_TRACES, 0, payload) for payload in requests]
-
-
-def _execute(url: str, statement: str) -> None:
-    async def execute() -> None:
-        connection = await asyncpg.connect(url)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    with ThreadPoolExecutor(1) as pool:  # a test's own loop may be running in this thread
-        pool.submit(asyncio.run, execute()).result(60)

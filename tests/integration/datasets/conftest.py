@@ -16,8 +16,9 @@ import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from tests.exchange_cases import own_case
+from tests.integration.databases import run
 from tests.integration.datasets.rig import Command, Store, commands_of
-from tests.integration.fixtures_phoenix import PhoenixServer, run
+from tests.integration.fixtures_phoenix import PhoenixServer
 from tests.integration.sdk_replay import Applications, applications
 from tracequill_collector.exporter.postgres import PostgresExporter
 from tracequill_collector.pipeline import Record, RecordKind

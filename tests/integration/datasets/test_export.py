@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.integration.databases import execute, run
 from tests.integration.datasets.rig import (
     GOOD,
     MANY,
@@ -20,7 +21,7 @@ from tests.integration.datasets.rig import (
     failed,
     label,
 )
-from tests.integration.fixtures_phoenix import PhoenixServer, execute, run
+from tests.integration.fixtures_phoenix import PhoenixServer
 from tracequill_phoenix.dataset_export.openai_chat import validate_line
 
 pytestmark = pytest.mark.integration
