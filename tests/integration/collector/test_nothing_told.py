@@ -183,6 +183,14 @@ def told(stack: Processes) -> dict[str, str]:
     return said
 
 
+def wait_for_files(stack: Processes) -> None:
+    """Wait until each file in which a process tells of itself says what is true by now."""
+    since_ns = time.time_ns()
+    names = ("collector/exporter.status.json", "collector/exporter.metrics")
+    files = [stack.data_dir / name for name in (*names, "proxy/recorder.status.json")]
+    stack.wait_for(lambda: all(file.stat().st_mtime_ns > since_ns for file in files))
+
+
 def leaks(said: dict[str, str]) -> list[str]:
     """Give each line with a word that was planted."""
     return [
@@ -232,7 +240,7 @@ def test_no_log_status_or_metric_tells_what_was_sent(phoenix_database: str, tmp_
             assert stack.post(spans("quoted", b"quoted01").SerializeToString()).status == 200
             stack.wait_for(lambda: "spans are kept in the queue" in stack.log("exporter"))
             stack.wait_for(lambda: "spans are not sent on now" in stack.log("exporter"))
-            time.sleep(1.1)  # the status files say what became of it
+            wait_for_files(stack)
             said = told(stack)
 
     said |= {f"log of the {name} to its end": stack.log(name) for name in _SERVICES}

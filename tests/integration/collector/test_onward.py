@@ -261,7 +261,7 @@ async def test_killed_again_and_again_the_backend_has_all_and_postgres_each_span
     phoenix_database: str, tmp_path: Path
 ) -> None:
     async def slow(number: int, request: ExportTraceServiceRequest) -> web.Response | None:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # no wait for anything: so slow is this backend
         return web.Response(status=503) if number % 5 == 0 else None
 
     records = some_records(33, 200)

@@ -359,7 +359,7 @@ async def test_after_a_hanging_call_the_next_one_gets_a_new_connection() -> None
         asyncio.TaskGroup() as tasks,
     ):
         first = tasks.create_task(client.send(_REQUEST))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.5)  # how much later its time is over is what is tested
         second = tasks.create_task(client.send(_REQUEST))
         hung = await first
         done = await client.send(_REQUEST)
