@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tracequill_collector.otlp import count_spans, parse_traces, rejected_spans
+from tracequill_collector.otlp import (
+    OversizeError,
+    count_spans,
+    parse_traces,
+    rejected_spans,
+)
 
 # Each is a sentence; one request may hold thousands of different ones.
 _REASONS_SHOWN = 5
+
+# All stages hold a request whole. With 64 MiB, the spans of this many are smaller than any real.
+_SPANS_MAX = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +33,13 @@ class Checked:
 
 
 def check(payload: bytes, content_type: str) -> Checked:
-    """Parse and check a decompressed request; a PermanentError says why it cannot be parsed."""
+    """Parse and check a decompressed request; a PermanentError says why it cannot be taken."""
     request = parse_traces(payload, content_type)
     span_count = count_spans(request)
+    if span_count > _SPANS_MAX:
+        raise OversizeError(
+            f"the request has {span_count} spans, more than {_SPANS_MAX}. Send smaller batches."
+        )
     # Counted, not collected: there may be millions.
     rejected_count = 0
     reasons: set[str] = set()

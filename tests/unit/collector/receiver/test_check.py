@@ -7,6 +7,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tracequill_collector.errors import PermanentError
+from tracequill_collector.otlp import OversizeError
+from tracequill_collector.receiver import check as check_module
 from tracequill_collector.receiver.check import check
 
 
@@ -53,6 +55,14 @@ def test_rejected_spans_are_counted_and_not_collected() -> None:
 
     assert checked.rejected_count == 20_000
     assert peak_bytes < 100_000  # what protobuf takes is not Python's
+
+
+def test_more_spans_than_all_stages_can_hold_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_module, "_SPANS_MAX", 3)
+
+    assert check(_payload(*[Span()] * 3), "").span_count == 3
+    with pytest.raises(OversizeError, match="the request has 4 spans, more than 3"):
+        check(_payload(*[Span()] * 4), "")
 
 
 def test_an_empty_request_has_no_spans() -> None:
