@@ -7,7 +7,7 @@ or raises PermanentError (dead letter).
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -79,6 +79,16 @@ class Span:
     project_name: str
     attributes_json: str = ""
     """``attributes`` as JSON, where it was made already; empty where not."""
+
+
+def nested_value(attributes: Mapping[str, Any], *path: str) -> Any:
+    """Give the value at *path* of nested attributes, None where there is none."""
+    value: Any = attributes
+    for segment in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(segment)
+    return value
 
 
 class SpanConsumer(Protocol):

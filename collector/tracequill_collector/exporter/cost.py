@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from tracequill_collector.exporter.specificity import specificity
+from tracequill_collector.pipeline import nested_value
 
 # Model names come from applications: those seen last are kept, no more than these.
 _MAX_CACHED_NAMES = 10_000
@@ -32,7 +33,7 @@ class Rate:
 
     def cost(self, attributes: Mapping[str, Any], tokens: int) -> float:
         """Give the cost of *tokens* of a span with *attributes*."""
-        if self.key and (value := _value(attributes, self.key)) and value > self.threshold:
+        if self.key and (value := nested_value(attributes, *self.key)) and value > self.threshold:
             return tokens * self.new_rate
         return tokens * self.base_rate
 
@@ -141,12 +142,12 @@ class Prices:
 
         None as well where Phoenix's own calculation fails, as it then stores no cost either.
         """
-        if _value(attributes, ("openinference", "span", "kind")) != "LLM":
+        if nested_value(attributes, "openinference", "span", "kind") != "LLM":
             return None
-        name = _value(attributes, ("llm", "model_name"))
+        name = nested_value(attributes, "llm", "model_name")
         if not isinstance(name, str) or not (name := name.strip()):
             return None
-        provider = str(_value(attributes, ("llm", "provider")) or "").strip()
+        provider = str(nested_value(attributes, "llm", "provider") or "").strip()
         try:
             model = self._find(name, provider, start_time)
             if model:
@@ -221,7 +222,7 @@ def _details(
     for (is_prompt, side, left_over), total in zip(_SIDES, _totals(attributes), strict=True):
         details: dict[str, CostDetail] = {}
         default = rates.get((left_over, is_prompt))
-        counts = _value(attributes, ("llm", "token_count", f"{side}_details"))
+        counts = nested_value(attributes, "llm", "token_count", f"{side}_details")
         for token_type, count in (counts if isinstance(counts, dict) else {}).items():
             if isinstance(count, (int, float)):
                 rate = rates.get((token_type, is_prompt), default)
@@ -248,7 +249,7 @@ def _totals(attributes: Mapping[str, Any]) -> tuple[int, int]:
         prompt, completion, total = (
             max(0, int(count)) if isinstance(count, (int, float)) else 0
             for count in (
-                _value(attributes, ("llm", "token_count", name))
+                nested_value(attributes, "llm", "token_count", name)
                 for name in ("prompt", "completion", "total")
             )
         )
@@ -260,12 +261,3 @@ def _totals(attributes: Mapping[str, Any]) -> tuple[int, int]:
         else:
             completion = total - prompt
     return prompt, completion
-
-
-def _value(attributes: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    value: Any = attributes
-    for segment in path:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(segment)
-    return value

@@ -21,7 +21,7 @@ import orjson
 
 from tracequill_collector.errors import PermanentError
 from tracequill_collector.exporter.cost import SpanCost
-from tracequill_collector.pipeline import Span
+from tracequill_collector.pipeline import Span, nested_value
 
 CostOf = Callable[[datetime, Mapping[str, Any]], SpanCost | None]
 
@@ -100,7 +100,7 @@ def span_row(span: Span, cost_of: CostOf) -> SpanRow:
     """
     is_llm = span.span_kind == "LLM"
     start_time = utc_time(span.start_time_unix_ns)
-    session_id = _value(span.attributes, "session", "id")
+    session_id = nested_value(span.attributes, "session", "id")
     return SpanRow(
         span=span,
         start_time=start_time,
@@ -139,22 +139,13 @@ def gradient(project_name: str) -> tuple[str, str]:
 
 def _tokens(span: Span, side: str) -> int:
     try:
-        tokens = int(_value(span.attributes, "llm", "token_count", side) or 0)
+        tokens = int(nested_value(span.attributes, "llm", "token_count", side) or 0)
     except (TypeError, ValueError, OverflowError):
         return 0
     # Told before it is sent: a span that cannot be stored must not widen its trace either.
     if not -_INT4_SIZE <= tokens < _INT4_SIZE:
         raise PermanentError(f"llm.token_count.{side} is {tokens}, more than Phoenix can store")
     return tokens
-
-
-def _value(attributes: Mapping[str, Any], *path: str) -> Any:
-    value: Any = attributes
-    for segment in path:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(segment)
-    return value
 
 
 # --- which spans are new --------------------------------------------------------------------

@@ -12,7 +12,7 @@ differential test:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 # Deeper keys stay one dotted key: neither Postgres nor a person wants to unfold them, and
@@ -65,16 +65,6 @@ def unflatten(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         else:
             node[last] = value
     return _nested(root)
-
-
-def nested_value(attributes: Mapping[str, Any], *path: str) -> Any:
-    """Give the value at *path* of nested attributes, None where there is none."""
-    value: Any = attributes
-    for segment in path:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(segment)
-    return value
 
 
 def _split(name: str) -> _Key:

@@ -26,9 +26,9 @@ from tracequill_collector.otlp import (
     parse_traces,
     span_problem,
 )
-from tracequill_collector.pipeline import Record, Span, SpanEvent
+from tracequill_collector.pipeline import Record, Span, SpanEvent, nested_value
 from tracequill_collector.processor import genai, shapes
-from tracequill_collector.processor.attributes import nested_value, unflatten
+from tracequill_collector.processor.attributes import unflatten
 from tracequill_collector.processor.policy import Policy, PolicyCounts
 from tracequill_collector.processor.sanitize import (
     storable,

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tracequill_collector.pipeline import nested_value
 from tracequill_collector.processor import attributes
-from tracequill_collector.processor.attributes import MAX_SEGMENTS, nested_value, unflatten
+from tracequill_collector.processor.attributes import MAX_SEGMENTS, unflatten
 
 
 @pytest.mark.parametrize(
