@@ -138,16 +138,10 @@ class HistoryReader:
             self._left = self._segments_to_read()
         while self._segment is None and self._left:
             try:
-                segment = SegmentReader(self._disk, self._folder, self._left[0])
+                self._segment = SegmentReader.open(self._disk, self._folder, self._left[0])
             except FileNotFoundError:  # removed meanwhile: its time was over
                 self._left.pop(0)
                 continue
-            try:
-                segment.check_version()
-            except BaseException:
-                segment.close()
-                raise
-            self._segment = segment
             self._offset = SEGMENT_HEADER_BYTES
         return self._segment
 

@@ -375,17 +375,11 @@ class QueueReader:
                 before = [first for first in firsts if first <= place.sequence]
                 wanted = before[-1] if before else firsts[0]
             try:
-                segment = SegmentReader(self._disk, self._folder, wanted)
+                self._segment = SegmentReader.open(self._disk, self._folder, wanted)
             except FileNotFoundError:  # removed by the writer, which needs the room
                 wanted = None
                 continue
-            try:
-                segment.check_version()
-            except BaseException:
-                segment.close()
-                raise
-            self._segment = segment
-            return segment
+            return self._segment
 
     def _successor(self, first: int) -> int | None:
         return next((key for key in list_firsts(self._disk, self._folder) if key > first), None)

@@ -40,13 +40,9 @@ def check_versions(disk: Disk, folder: Path) -> None:
     """Raise a StartError when a segment in *folder* is of an unknown format version."""
     for first in list_segments(disk, folder):
         try:
-            segment = SegmentReader(disk, folder, first)
+            SegmentReader.open(disk, folder, first).close()
         except FileNotFoundError:  # consumed and removed meanwhile
             continue
-        try:
-            segment.check_version()
-        finally:
-            segment.close()
 
 
 def recover(disk: Disk, folder: Path) -> Recovered:

@@ -64,6 +64,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import google_crc32c
 
@@ -265,6 +266,17 @@ class SegmentReader:
         self._segment_id: int | None = None
         self._ahead = b""
         self._ahead_offset = 0
+
+    @classmethod
+    def open(cls, disk: Disk, folder: Path, first_sequence: int) -> Self:
+        """Open a segment; a StartError for one of a format that this program does not read."""
+        segment = cls(disk, folder, first_sequence)
+        try:
+            segment.check_version()
+        except BaseException:
+            segment.close()
+            raise
+        return segment
 
     def close(self) -> None:
         """Close the file."""
