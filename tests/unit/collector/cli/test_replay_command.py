@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,15 +12,6 @@ from tracequill_collector.cli.replay import read_moment
 from tracequill_collector.status import write_status
 
 _SECOND_NS = 10**9
-
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith(("TRACEQUILL_", "PHOENIX_")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRACEQUILL_DATA_DIR", str(tmp_path / "data"))
 
 
 @pytest.mark.parametrize(
