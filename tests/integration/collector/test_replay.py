@@ -267,11 +267,13 @@ async def test_what_it_waits_for_is_told_and_an_interrupt_cancels(tmp_path: Path
         folder = tmp_path / "collector" / "replay"
         await _asked(folder)
         assert command.process.stderr is not None
+        gone = await command.process.stderr.readline()
         first = await command.process.stderr.readline()
         command.process.send_signal(signal.SIGINT)
         said = await command.end()
 
         assert said.code == 130
+        assert gone == b"The collector's queue holds nothing.\n"
         assert first.startswith(b"It waits: no connection to postgresql://someone@127.0.0.1")
         assert "Traceback" not in said.err
         assert list(folder.glob("*.request")) == []
@@ -295,7 +297,10 @@ async def test_what_the_queues_no_longer_hold_is_told(
         early = await run(exporter, "replay", "--since", "2d", "--json")
         late = await run(exporter, "replay", "--since", "0.001s", "--json")
 
-    assert early.err.startswith("The collector's queue reaches back to ") and "queue.keep_hours" in early.err
+    assert (
+        early.err.startswith("The collector's queue reaches back to ")
+        and "queue.keep_hours" in early.err
+    )
     assert early.facts["records"] == 1
     assert late.err == "" and late.facts["records"] == 0
 
