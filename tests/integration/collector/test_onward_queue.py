@@ -49,30 +49,49 @@ async def _fill(rig: Rig, numbers: range) -> None:
                 break
 
 
+class _Outage:
+    """What a backend answers that is away until it is back."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+
+    async def __call__(
+        self, number: int, request: ExportTraceServiceRequest
+    ) -> web.Response | None:
+        return None if self.is_over else web.Response(status=503)
+
+
+@asynccontextmanager
+async def _away(
+    folder: Path, database_url: str, outage: _Outage, **more: bool
+) -> AsyncIterator[tuple[Rig, Backend]]:
+    """Run an exporter with a small queue and a backend in *outage*, with a record waiting."""
+    async with (
+        http_backend(outage) as backend,
+        running(
+            folder,
+            database_url,
+            queue_bytes=4 * MIB,
+            segment_bytes=MIB,
+            x={"endpoint": backend.url, **more},
+        ) as rig,
+    ):
+        await rig.keep(record_of(1_000))
+        await rig.until(lambda: bool(rig.onward("x").get("waiting")))
+        yield rig, backend
+
+
 async def test_what_a_backend_loses_for_want_of_room_is_counted_and_logged(
     phoenix_database: str, tmp_path: Path
 ) -> None:
-    away = True
-
-    async def be_away(number: int, request: ExportTraceServiceRequest) -> web.Response | None:
-        return web.Response(status=503) if away else None
-
-    async with http_backend(be_away) as backend:
-        async with running(
-            tmp_path,
-            phoenix_database,
-            queue_bytes=4 * MIB,
-            segment_bytes=MIB,
-            x={"endpoint": backend.url},
-        ) as rig:
-            await rig.keep(record_of(1_000))
-            await rig.until(lambda: bool(rig.onward("x").get("waiting")))
-            await _fill(rig, range(1, 101))
-            found = await stored_spans(phoenix_database, 101)
-            away = False
-            await rig.until(lambda: bool(rig.onward("x").get("lost_records")))
-            await rig.until(lambda: rig.onward("x").get("backlog_bytes") == 0)
-            lost = rig.onward("x")["lost_records"]
+    outage = _Outage()
+    async with _away(tmp_path, phoenix_database, outage) as (rig, backend):
+        await _fill(rig, range(1, 101))
+        found = await stored_spans(phoenix_database, 101)
+        outage.is_over = True
+        await rig.until(lambda: bool(rig.onward("x").get("lost_records")))
+        await rig.until(lambda: rig.onward("x").get("backlog_bytes") == 0)
+        lost = rig.onward("x")["lost_records"]
 
     assert len(found) == 101
     assert isinstance(lost, int) and lost > 0
@@ -84,29 +103,16 @@ async def test_what_a_backend_loses_for_want_of_room_is_counted_and_logged(
 async def test_a_backend_to_be_kept_for_loses_nothing_and_fills_the_queue(
     phoenix_database: str, tmp_path: Path
 ) -> None:
-    away = True
-
-    async def be_away(number: int, request: ExportTraceServiceRequest) -> web.Response | None:
-        return web.Response(status=503) if away else None
-
-    async with http_backend(be_away) as backend:
-        async with running(
-            tmp_path,
-            phoenix_database,
-            queue_bytes=4 * MIB,
-            segment_bytes=MIB,
-            x={"endpoint": backend.url, "keep": True},
-        ) as rig:
-            await rig.keep(record_of(1_000))
-            await rig.until(lambda: bool(rig.onward("x").get("waiting")))
-            with pytest.raises(QueueFullError):
-                for number in range(1, 101):
-                    payload = request_of(span(number, name="x" * 100 * 1024))
-                    await rig.keep(Record(RecordKind.OTLP_TRACES, 1, payload))
-            away = False
-            await _fill(rig, range(1, 101))
-            await rig.until(lambda: len(set(backend.span_ids)) == 101)
-            assert rig.onward("x")["lost_records"] == 0
+    outage = _Outage()
+    async with _away(tmp_path, phoenix_database, outage, keep=True) as (rig, backend):
+        with pytest.raises(QueueFullError):
+            for number in range(1, 101):
+                payload = request_of(span(number, name="x" * 100 * 1024))
+                await rig.keep(Record(RecordKind.OTLP_TRACES, 1, payload))
+        outage.is_over = True
+        await _fill(rig, range(1, 101))
+        await rig.until(lambda: len(set(backend.span_ids)) == 101)
+        assert rig.onward("x")["lost_records"] == 0
 
 
 async def test_a_new_exporter_gets_what_the_queue_holds_and_a_removed_one_is_forgotten(
