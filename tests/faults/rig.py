@@ -10,10 +10,9 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +21,7 @@ from tests.faults.link import Link
 from tests.faults.load import Load
 from tests.faults.oracle import judge, missing
 from tests.faults.processes import Postgres, Service
+from tests.ports import free_ports
 from tracequill_collector.queue.dead_letters import DeadLetters
 from tracequill_collector.status import read_status
 
@@ -61,7 +61,7 @@ class Rig:
         self.folder = folder
         self.data_dir = data_dir or folder / "data"
         self.queue_dir = self.data_dir / "collector" / "queue"
-        self.http_port, self.grpc_port = _free_ports(2)
+        self.http_port, self.grpc_port = free_ports(2)
         self.postgres = Postgres(postgres_dir or folder / "pg", cluster)
         self.link = Link(self.postgres.socket)
         self.load = Load(f"http://127.0.0.1:{self.http_port}", f"127.0.0.1:{self.grpc_port}", seed)
@@ -244,12 +244,6 @@ async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"it did not become true within {seconds} s"
         await asyncio.sleep(0.05)
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as sockets:
-        held = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [item.getsockname()[1] for item in held]
 
 
 # --- kills --------------------------------------------------------------------------------

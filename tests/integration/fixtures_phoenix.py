@@ -26,6 +26,7 @@ import httpx
 import pytest
 
 from tests.integration.databases import database_url, execute, run
+from tests.ports import free_port
 from tracequill_collector.stack.child import die_with_parent
 from tracequill_phoenix.migrations import START_LOCK_KEY
 
@@ -262,10 +263,3 @@ def clean_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("TRACEQUILL_", "PHOENIX_"))
     }
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.ports import free_port
 from tracequill_collector.exchange import Exchange
 from tracequill_collector.queue.reader import QueueReader
 
@@ -24,11 +24,6 @@ START_SECONDS = 20.0
 WAIT_SECONDS = 20.0
 
 Headers = list[tuple[bytes, bytes]]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @dataclass

@@ -7,7 +7,6 @@ import http.client
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.ports import free_port
 from tracequill_collector.otlp import all_spans, decompress, parse_traces
 from tracequill_collector.pipeline import Record
 from tracequill_collector.queue.reader import QueueReader
@@ -30,12 +30,6 @@ PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 SHARED_MAX_BYTES = 2_000_000
 """The limit on requests of the receiver that tests share."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @dataclass

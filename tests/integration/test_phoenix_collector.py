@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from tests.integration.databases import fetch_value, run
-from tests.integration.fixtures_phoenix import PhoenixServer, clean_environment, free_port
+from tests.integration.fixtures_phoenix import PhoenixServer, clean_environment
+from tests.ports import free_port
 from tracequill_collector.stack.child import die_with_parent
 
 pytestmark = pytest.mark.integration

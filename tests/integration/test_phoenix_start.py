@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.databases import database_url, execute, run
-from tests.integration.fixtures_phoenix import clean_environment, free_port
+from tests.integration.fixtures_phoenix import clean_environment
+from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 

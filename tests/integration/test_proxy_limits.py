@@ -24,13 +24,13 @@ from tests.integration.proxy_rig import (
     ask,
     chunk,
     client,
-    free_port,
     plain,
     post,
     read_body,
     read_head,
     upstream,
 )
+from tests.ports import free_port
 from tracequill_collector.mock import MockUpstream
 from tracequill_collector.proxy.app import ProxyServer
 from tracequill_collector.proxy.forward import Forwarder, ForwardLimits

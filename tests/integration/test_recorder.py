@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from tests.exchange_cases import own_case
+from tests.ports import free_port
 from tracequill.settings import load_settings
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.queue.dead_letters import DeadLetters
@@ -160,12 +160,6 @@ async def _until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @pytest.fixture
 async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
     queue = await QueueWriter.open(tmp_path / "proxy" / "queue", max_bytes=_QUEUE_BYTES)
@@ -175,7 +169,7 @@ async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 def collector() -> StubCollector:
-    return StubCollector(_free_port())
+    return StubCollector(free_port())
 
 
 @pytest.fixture
@@ -287,7 +281,7 @@ async def test_each_request_holds_one_project(
 async def test_the_real_receiver_queues_what_the_recorder_sends(
     proxy: Proxy, tmp_path: Path
 ) -> None:
-    http_port, grpc_port = _free_port(), _free_port()
+    http_port, grpc_port = free_port(), free_port()
     settings = load_settings(data_dir=tmp_path, otlp_http_port=http_port, otlp_grpc_port=grpc_port)
     receiver = await _service("receiver", tmp_path, {**os.environ, **settings.to_environment()})
     recorder = RecorderProcess(tmp_path, http_port)

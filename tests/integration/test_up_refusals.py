@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.stack import free_ports
 from tests.integration.databases import database_url
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

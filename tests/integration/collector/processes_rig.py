@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-from tests.integration.receiver_rig import PROTOBUF, Answer, free_port, wait_until
+from tests.integration.receiver_rig import PROTOBUF, Answer, wait_until
+from tests.ports import free_port
 from tracequill_collector.status import read_status
 
 

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from tests.integration.collector.test_exporter_process import running
-from tests.integration.receiver_rig import free_port
+from tests.ports import free_port
 from tracequill.settings import Settings
 from tracequill_collector.stack.doctor import Finding, examine
 from tracequill_collector.status import Status

@@ -11,7 +11,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.collector.processes_rig import Processes, processes
-from tests.integration.receiver_rig import free_port, request_of, span
+from tests.integration.receiver_rig import request_of, span
+from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 

@@ -28,7 +28,8 @@ from tests.integration.collector.backends import (
     http_backend,
     raw_backend,
 )
-from tests.integration.receiver_rig import free_port, request_of, span
+from tests.integration.receiver_rig import request_of, span
+from tests.ports import free_port
 from tracequill_collector.exporter.otlp import GrpcClient, HttpClient, Meaning, OtlpClient
 
 pytestmark = pytest.mark.integration

@@ -10,7 +10,8 @@ import aiohttp
 import grpc
 from prometheus_client import CollectorRegistry
 
-from tests.integration.receiver_rig import EXPORT, PROTOBUF, free_port
+from tests.integration.receiver_rig import EXPORT, PROTOBUF
+from tests.ports import free_port
 from tracequill_collector.errors import QueueFullError
 from tracequill_collector.otlp import all_spans, decompress, parse_traces
 from tracequill_collector.pipeline import Record, RecordConsumer

@@ -15,13 +15,8 @@ import grpc
 import psutil
 import pytest
 
-from tests.integration.receiver_rig import (
-    ReceiverProcess,
-    free_port,
-    request_of,
-    span,
-    wait_until,
-)
+from tests.integration.receiver_rig import ReceiverProcess, request_of, span, wait_until
+from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 
