@@ -62,8 +62,8 @@ SELECT
     coalesce(s.last_value, 0)::float8
         / least(s.max_value, CASE a.atttypid WHEN 'int4'::regtype THEN 2147483647 END) AS share
 FROM pg_sequences AS s
-JOIN pg_class AS c
-    ON c.relname = s.sequencename AND c.relnamespace = s.schemaname::regnamespace
+JOIN pg_namespace AS n ON n.nspname = s.schemaname
+JOIN pg_class AS c ON c.relname = s.sequencename AND c.relnamespace = n.oid
 JOIN pg_depend AS d
     ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
 JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
