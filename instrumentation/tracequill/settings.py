@@ -30,6 +30,7 @@ from tracequill._sources import (
     from_environment,
     from_file,
     from_phoenix,
+    suggestion,
 )
 from tracequill.errors import SettingsError
 
@@ -360,13 +361,21 @@ def _check_address(settings: Settings) -> None:
 
 
 def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
+    found = error.errors()
+    # A misspelt key is what somebody wrote; the one that it leaves missing only follows from it.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     name = ".".join(str(part) for part in first["loc"])
     top = str(first["loc"][0]) if first["loc"] else ""
     # What stands in these may be a key, or hold one; a misspelt name does not change that.
     secret = top in ("phoenix_api_key", "database_url", "exporters", "routes", "upstreams")
     shown = "" if secret else f" is {first['input']!r}:"
     reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+    if first["type"] == "extra_forbidden":
+        kind = ExporterSettings if top == "exporters" else RouteSettings
+        key = str(first["loc"][-1])
+        return f"unknown key {name!r}.{suggestion(key, list(kind.model_fields))}"
+    if top in FILE_ONLY:
+        return f"{dotted(name)}{shown} {reason}. Correct it in tracequill.yaml."
     variable = f"{ENV_PREFIX}{top.upper()}"
     return f"{dotted(name)}{shown} {reason}. Set it by flag, {variable} or tracequill.yaml."
 

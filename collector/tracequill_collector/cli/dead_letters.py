@@ -52,7 +52,12 @@ def list_letters(data_dir: DataDir = None, as_json: Json = False) -> None:
     if not letters:
         console.print("There are no dead letters.")
         return
-    table = Table("id", "received (UTC)", "what", "kind", "project", "bytes", "reason")
+    table = Table()
+    # The id is what the other commands take: it is never cut.
+    table.add_column("id", no_wrap=True, min_width=max(len(one.letter_id) for one in letters))
+    for name in ("received (UTC)", "what", "kind", "project", "bytes"):
+        table.add_column(name)
+    table.add_column("reason", min_width=20)
     for letter in letters:
         table.add_row(
             letter.letter_id,

@@ -218,10 +218,14 @@ def finish(replayed: Replayed, *, as_json: bool) -> None:
             f"{replayed.seen_before_spans} were there already",
         ]
         if replayed.solved_letters:
-            parts.append(f"{replayed.solved_letters} dead letters solved")
+            parts.append(f"{_letters(replayed.solved_letters)} solved")
         if replayed.dead_letters:
-            parts.append(f"{replayed.dead_letters} dead letters remain")
+            parts.append(f"{_letters(replayed.dead_letters)} could not be solved")
         Console().print(f"{', '.join(parts)}.", highlight=False)
+
+
+def _letters(count: int) -> str:
+    return f"{count} dead letter" if count == 1 else f"{count} dead letters"
 
 
 def _moment(unix_ns: int) -> str:

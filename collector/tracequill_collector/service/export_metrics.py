@@ -146,7 +146,9 @@ class ExportRegistry:
             _AGE_SECONDS,
         )
         self.letters = self._counter(
-            "tracequill_dead_letters", "Records and spans put into the dead letters.", "what"
+            "tracequill_dead_letters",
+            "Records and spans put into the dead letters, those of a replay again.",
+            "what",
         )
         self.changes = self._counter(
             "tracequill_processor_changes",

@@ -266,9 +266,9 @@ def _backends(settings: Settings) -> Iterator[Finding]:
 def _state_of_backend(name: str, facts: dict[str, Any] | None) -> tuple[Level, str]:
     if facts is None:
         return "warning", "Stands in the settings, but not for the exporter. Restart the collector."
-    behind = f"{facts.get('backlog_bytes', 0) / 1024**2:.0f} MiB are waiting for it"
+    behind = f"{facts.get('backlog_bytes', 0) / 1024**2:.1f} MiB are waiting for it"
     if waiting := facts.get("waiting"):
-        return "warning", f"Waits: {waiting} {behind}."
+        return "warning", f"Waits: {str(waiting).rstrip('.')}. {behind}."
     if lost := facts.get("lost_records"):
         return "warning", (
             f"Was away for so long that {lost} records left the queue without it. Set "

@@ -179,7 +179,7 @@ async def _run_processes(
         if demo:
             code = await _run_demo(terminal, environment)
 
-    terminal.say("starting the collector, the proxy and Phoenix, which takes half a minute")
+    terminal.say("starting the collector, the proxy and Phoenix, which takes some seconds")
     supervisor = Supervisor(terminal, environment, state.write)
     await supervisor.run(children, stop, on_ready)
     terminal.say("stopped")

@@ -195,4 +195,29 @@ def test_what_may_hold_a_key_is_not_told(
         load_settings()
 
     assert "SECRET" not in str(raised.value)
-    assert str(raised.value).startswith(content.partition(":")[0])
+    assert content.partition(":")[0] in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "exporters: {a: {endpont: 'http://h'}}",
+            "unknown key 'exporters.a.endpont'. Did you mean 'endpoint'?",
+        ),
+        (
+            "exporters: {a: {protocol: grpc}}",
+            "exporters.a.endpoint Field required. Correct it in tracequill.yaml.",
+        ),
+    ],
+)
+def test_a_wrong_entry_is_named_by_what_was_written(
+    content: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tracequill.yaml").write_text(content)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+
+    assert str(raised.value) == message

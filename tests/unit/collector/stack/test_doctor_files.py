@@ -57,11 +57,11 @@ async def consumers_of(folder: Path, *names: str) -> None:
 @pytest.mark.parametrize(
     ("facts", "level", "text"),
     [
-        ({"backlog_bytes": 0}, "ok", "Works; 0 MiB are waiting for it."),
+        ({"backlog_bytes": 0}, "ok", "Works; 0.0 MiB are waiting for it."),
         (
             {"waiting": "it refuses the key.", "backlog_bytes": 5 * 1024**2},
             "warning",
-            "Waits: it refuses the key. 5 MiB are waiting for it.",
+            "Waits: it refuses the key. 5.0 MiB are waiting for it.",
         ),
         ({"lost_records": 7}, "warning", "7 records left the queue without it. Set exporters.far"),
         ({"rejected_spans": 3}, "warning", "Has rejected 3 spans; they are not sent again."),
