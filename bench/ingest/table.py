@@ -184,7 +184,7 @@ def _growth(growth: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _overload(overload: Mapping[str, Any], capacity: float) -> Iterator[str]:
-    answers = ", ".join(f"{name} {count:,}" for name, count in overload["answers"].items())
+    answers = ", ".join(f"{name} {count:,}" for name, count in sorted(overload["answers"].items()))
     yield f"### {overload['times']} times too much"
     yield ""
     yield "| | |"
@@ -214,5 +214,5 @@ def _overload(overload: Mapping[str, Any], capacity: float) -> Iterator[str]:
 
 
 def _memory(sizes: Mapping[str, int]) -> str:
-    shown = {name: size for name, size in sizes.items() if name != "Postgres backends"}
+    shown = {name: size for name, size in sorted(sizes.items()) if name != "Postgres backends"}
     return ", ".join(f"{name} {size:,} MiB" for name, size in shown.items())
