@@ -27,7 +27,7 @@ from tracequill_collector.errors import CollectorError, RetryableError, StartErr
 from tracequill_collector.otlp import OversizeError
 from tracequill_collector.receiver.connections import ConnectionLimits
 from tracequill_collector.receiver.intake import Intake, Lease
-from tracequill_collector.receiver.status import answer_for, trailers
+from tracequill_collector.receiver.status import Answer, answer_for, trailers
 
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 _TRANSPORT = "grpc"
@@ -117,6 +117,17 @@ def _service(intake: Intake) -> grpc.GenericRpcHandler[bytes, bytes]:
 
 
 async def _export(intake: Intake, context: _Context) -> bytes:
+    answer = await _answer(intake, context)
+    if isinstance(answer, Answer):
+        # gRPC keeps what abort raises, with this frame, until the garbage collector comes by. So
+        # the request is not in this frame, and no error of ours is being handled: a full queue
+        # refuses many megabytes a second.
+        await context.abort(answer.code, answer.message, trailers(answer))
+    return answer.SerializeToString()
+
+
+async def _answer(intake: Intake, context: _Context) -> ExportTraceServiceResponse | Answer:
+    """Take the request; give the response, or the answer to a request that is refused."""
     metadata = dict(context.invocation_metadata() or ())
     project = metadata.get("x-project-name", "")
     try:
@@ -133,8 +144,7 @@ async def _export(intake: Intake, context: _Context) -> bytes:
     except Exception as error:
         if not isinstance(error, CollectorError):
             _log.exception("an OTLP/gRPC request met an unexpected error")
-        answer = answer_for(error)
-        await context.abort(answer.code, answer.message, trailers(answer))
+        return answer_for(error)
     response = ExportTraceServiceResponse()
     if accepted.rejected_count:
         response.partial_success.CopyFrom(
@@ -142,7 +152,7 @@ async def _export(intake: Intake, context: _Context) -> bytes:
                 rejected_spans=accepted.rejected_count, error_message=accepted.message
             )
         )
-    return response.SerializeToString()
+    return response
 
 
 async def _read_request(context: _Context, lease: Lease, max_bytes: int) -> bytes:
