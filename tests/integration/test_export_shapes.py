@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from tests.exchange_cases import Case, corpus_cases, own_cases
-from tests.integration.sdk_replay import Applications, applications
+from tests.integration.sdk.replay import Applications, applications
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.processor.decode import decode
 from tracequill_phoenix.dataset_export.messages import to_conversation

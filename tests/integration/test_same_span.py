@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 from opentelemetry.sdk.trace import ReadableSpan
 
 from tests.exchange_cases import Case, corpus_cases, own_cases
-from tests.integration.sdk_replay import Applications, applications
+from tests.integration.sdk.replay import Applications, applications
 from tracequill_collector.recorder.attributes import PREFIX
 from tracequill_collector.recorder.differences import ABSENT, DIFFERENCES, Attribute
 from tracequill_collector.recorder.interpret import interpret

@@ -8,6 +8,7 @@ exchange that no span can stand for is a PermanentError. No input or output.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from openinference.semconv.trace import SpanAttributes
 
@@ -20,6 +21,12 @@ from tracequill_collector.recorder.message import Pairs
 from tracequill_collector.recorder.plain import facts, plain, proxy_facts
 from tracequill_collector.recorder.secret import remove_keys
 from tracequill_collector.recorder.span import RecordedSpan
+
+# By path, not by vendor: many speak OpenAI's format, Bedrock itself among them.
+_INTERPRETERS: tuple[Callable[[Call], Interpretation | None], ...] = (
+    bedrock.interpret,
+    openai.interpret,
+)
 
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"(?!0{16})[0-9a-f]{16}")
@@ -70,13 +77,15 @@ def _meaning(call: Call) -> Interpretation:
     if call.exchange.traced:
         return proxy_facts(call)
     try:
-        # By path, not by vendor: many speak OpenAI's format, Bedrock itself among them.
-        return bedrock.interpret(call) or openai.interpret(call) or plain(call)
+        for interpreter in _INTERPRETERS:
+            if (result := interpreter(call)) is not None:
+                return result
     except Exception as error:
         # Data can be wrong in more ways than the interpreters foresee; the call is kept anyway.
         result = plain(call)
         result.problems.append(f"cannot be interpreted ({type(error).__name__})")
         return result
+    return plain(call)
 
 
 def _add_end(call: Call, result: Interpretation) -> None:

@@ -19,7 +19,7 @@ from tests.exchange_cases import own_case
 from tests.integration.databases import run
 from tests.integration.datasets.rig import Command, Store, commands_of
 from tests.integration.fixtures_phoenix import PhoenixServer
-from tests.integration.sdk_replay import Applications, applications
+from tests.integration.sdk.replay import Applications, applications
 from tracequill_collector.exporter.postgres import PostgresExporter
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.processor.decode import decode

@@ -1,0 +1,116 @@
+"""Differences from the instrumentor for boto3's Bedrock clients. No input or output."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+from tracequill_collector.recorder.differences.difference import (
+    ERROR,
+    OUTPUT,
+    Difference,
+    equal_after,
+    has_more,
+    only,
+)
+
+
+def _with_decoded_binary(value: Any) -> Any:
+    """Write base64 as Python writes the bytes in it."""
+    if isinstance(value, list):
+        return [_with_decoded_binary(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: str(base64.b64decode(item))
+        if key in ("bytes", "redactedContent") and not str(item).startswith("b'")
+        else _with_decoded_binary(item)
+        for key, item in value.items()
+    }
+
+
+def _without_retries(value: Any) -> str:
+    return re.sub(r" \(reached max retries: \d+\)", "", str(value))
+
+
+BEDROCK: tuple[Difference, ...] = (
+    Difference(
+        "bedrock-binary",
+        r"bedrock\.converse(_stream)?",
+        r"(input|output)\.value",
+        ours="binary parts in base64",
+        theirs="binary parts as Python writes bytes: b'...'",
+        reason="Base64 is what crosses, it is shorter, and it can be read again.",
+        tolerates=equal_after(_with_decoded_binary),
+    ),
+    Difference(
+        "bedrock-new-fields",
+        r"bedrock\.converse(_stream)?",
+        r"output\.value",
+        ours="all fields of the answer",
+        theirs="the fields that the installed botocore knows",
+        reason="Nothing that was sent is left out for a client's age.",
+        tolerates=has_more,
+    ),
+    Difference(
+        "bedrock-retries",
+        r"bedrock\..*",
+        ERROR,
+        ours="one span for each attempt",
+        theirs="one span for all attempts; the message counts them",
+        reason="Each attempt crosses the proxy on its own.",
+        tolerates=equal_after(_without_retries),
+    ),
+    Difference(
+        "bedrock-stream-exception",
+        r"bedrock\.(converse_stream|invoke_model_with_response_stream)",
+        OUTPUT,
+        ours="the output as far as it came",
+        theirs="none",
+        reason="What was said and paid for belongs in the span.",
+    ),
+    Difference(
+        "bedrock-claude-blocks",
+        r"bedrock\.invoke_model_with_response_stream",
+        r"output\.value|llm\.output_messages\..*",
+        ours="each block in its place, thinking in output.value",
+        theirs="thinking is skipped and moves the text after it; of several texts the last stays",
+        reason="The instrumentor's event types are older than thinking.",
+    ),
+    Difference(
+        "bedrock-claude-image-urls",
+        r"bedrock\.invoke_model",
+        r"llm\.input_messages\..*\.image\.url",
+        ours="the address of the image",
+        theirs="data:image/png;base64,None",
+        reason="The instrumentor expects base64 only.",
+        tolerates=lambda ours, theirs: str(theirs).endswith(";base64,None"),
+    ),
+    Difference(
+        "bedrock-vendor-of-profile",
+        r"bedrock\.invoke_model",
+        r"output\.value",
+        ours="the answer",
+        theirs="none, when an inference profile's region stands before the vendor",
+        reason="Newer models can only be called through a profile.",
+        tolerates=only("ours"),
+    ),
+    Difference(
+        "bedrock-lists",
+        r"bedrock\.invoke_model",
+        r"output\.value",
+        ours="a list as JSON",
+        theirs="a list as Python writes it",
+        reason="JSON can be read again.",
+        tolerates=lambda ours, theirs: str(ours) == theirs,
+    ),
+    Difference(
+        "bedrock-other-streams",
+        r"bedrock\.invoke_model_with_response_stream",
+        rf"{OUTPUT}|llm\.provider|status",
+        ours="answer, token counts, model and provider",
+        theirs="none, for all models but Claude, Nova and OpenAI's",
+        reason="What was said and paid for belongs in the span.",
+    ),
+)

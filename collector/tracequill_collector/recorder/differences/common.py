@@ -1,0 +1,44 @@
+"""Differences that hold for every vendor. No input or output."""
+
+from __future__ import annotations
+
+from tracequill_collector.recorder.differences.difference import ERROR, Difference, only
+from tracequill_collector.recorder.secret import REPLACEMENT
+
+# The names of the spans that stand for a call of a model, of each vendor.
+_LLM = "|".join(
+    (
+        r"ChatCompletion|Completion|Response|CreateEmbeddings",
+        r"bedrock\.converse(_stream)?|bedrock\.invoke_model(_with_response_stream)?",
+    )
+)
+
+COMMON: tuple[Difference, ...] = (
+    Difference(
+        "plain-endpoints",
+        rf"(?!({_LLM})$).*",
+        r"name|openinference\.span\.kind|(input|output|llm)\..*",
+        ours="a span of kind CHAIN, named by method and path",
+        theirs="a span of kind LLM, named by a Python class",
+        reason="Listing models or reading a stored response is no LLM call; tokens that are read "
+        "again would be counted twice.",
+    ),
+    Difference(
+        "no-stack-trace",
+        ".*",
+        r"exception\.stacktrace",
+        ours="none",
+        theirs="the application's stack",
+        reason="It never crosses the proxy.",
+        tolerates=only("theirs"),
+    ),
+    Difference(
+        "key-in-error",
+        ".*",
+        ERROR,
+        ours="[key removed]",
+        theirs="the key, as the vendor quotes it",
+        reason="No key is ever written to a span.",
+        tolerates=lambda ours, theirs: REPLACEMENT in str(ours),
+    ),
+)

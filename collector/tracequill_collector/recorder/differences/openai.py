@@ -1,0 +1,84 @@
+"""Differences from the instrumentor for OpenAI's library. No input or output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tracequill_collector.recorder.differences.difference import (
+    OUTPUT,
+    Difference,
+    equal_after,
+    has_more,
+)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+
+
+def _with_wire_names(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_wire_names(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    names = {"schema_": "schema", "async_": "async"}
+    return {names.get(key, key): _with_wire_names(item) for key, item in value.items()}
+
+
+OPENAI: tuple[Difference, ...] = (
+    Difference(
+        "openai-extra-body",
+        "ChatCompletion|Completion|Response|CreateEmbeddings",
+        r"input\.value|(llm|embedding)\.invocation_parameters",
+        ours="the request as it crossed",
+        theirs="the request without what was given as extra_body",
+        reason="The library adds extra_body after the instrumentor has looked.",
+        tolerates=has_more,
+    ),
+    Difference(
+        "openai-response-tools",
+        "Response",
+        r"llm\.tools\.\d+\.tool\.json_schema",
+        ours="the tool as the vendor sent it",
+        theirs="the tool with a null for each field that the library knows",
+        reason="Which fields these are depends on the version of the library.",
+        tolerates=equal_after(lambda value: _without_nulls(_with_wire_names(value))),
+    ),
+    Difference(
+        "openai-python-names",
+        "Response",
+        r"output\.value",
+        ours="schema, async",
+        theirs="schema_, async_",
+        reason="The library's Python names, where the vendor's are taken in Python.",
+        tolerates=equal_after(_with_wire_names),
+    ),
+    Difference(
+        "openai-response-without-completion",
+        "Response",
+        OUTPUT,
+        ours="the output as far as it came",
+        theirs="none, unless the stream ends with response.completed",
+        reason="What was said and paid for belongs in the span.",
+    ),
+    Difference(
+        "openai-response-failed",
+        "Response",
+        r"events|status|status_message|exception\.(type|message|escaped)",
+        ours="ERROR, with the message of response.failed",
+        theirs="OK",
+        reason="The call failed; the library raises nothing, so the instrumentor cannot know.",
+    ),
+    Difference(
+        "openai-embeddings-base64",
+        "CreateEmbeddings",
+        r"output\.value",
+        ours="vectors as numbers",
+        theirs="vectors in base64, when the application itself asked for base64",
+        reason="The library asks for base64 anyway and decodes it; what crosses is the same.",
+    ),
+)

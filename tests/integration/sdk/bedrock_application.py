@@ -1,0 +1,62 @@
+"""An application that calls Bedrock with boto3."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+from urllib.parse import unquote
+
+import boto3
+from botocore.config import Config
+
+from tests.exchange_cases import Case
+
+_OPERATIONS = {
+    "converse": "converse",
+    "converse-stream": "converse_stream",
+    "invoke": "invoke_model",
+    "invoke-with-response-stream": "invoke_model_with_response_stream",
+}
+
+
+class BedrockApplication:
+    """boto3's client of the runtime before the upstream at *url*."""
+
+    vendors = ("bedrock",)
+
+    def __init__(self, url: str) -> None:
+        self._client = boto3.client(
+            "bedrock-runtime",
+            region_name="us-east-1",
+            endpoint_url=url,
+            aws_access_key_id="none",
+            aws_secret_access_key="none",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
+    def call(self, case: Case) -> None:
+        """Make the call of *case*."""
+        _, _, model, operation = case.path.split("/")
+        method = getattr(self._client, _OPERATIONS[operation])
+        model_id = unquote(model)
+        if operation.startswith("invoke"):
+            answer = method(modelId=model_id, body=case.request_body)
+        else:
+            answer = method(modelId=model_id, **_with_bytes(case.request_json))
+        if "stream" in operation:
+            for _ in answer["body" if operation.startswith("invoke") else "stream"]:
+                pass
+
+
+def _with_bytes(value: Any) -> Any:
+    """Give a Converse request as boto3 wants it: binary parts as bytes."""
+    if isinstance(value, list):
+        return [_with_bytes(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: base64.b64decode(item)
+        if key in ("bytes", "redactedContent") and isinstance(item, str)
+        else _with_bytes(item)
+        for key, item in value.items()
+    }
