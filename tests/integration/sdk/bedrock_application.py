@@ -22,7 +22,7 @@ _OPERATIONS = {
 class BedrockApplication:
     """boto3's client of the runtime before the upstream at *url*."""
 
-    vendors = ("bedrock",)
+    vendors: tuple[str, ...] = ("bedrock",)
 
     def __init__(self, url: str) -> None:
         self._client = boto3.client(

@@ -14,7 +14,7 @@ from tests.integration.sdk.upstream import Upstream
 class OpenAIApplication:
     """The openai library before the upstream."""
 
-    vendors = ("openai",)
+    vendors: tuple[str, ...] = ("openai",)
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
