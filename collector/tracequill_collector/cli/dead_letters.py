@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn
 
 import typer
-from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.highlighter import JSONHighlighter
 from rich.markup import escape
@@ -24,7 +23,7 @@ from tracequill.settings import Settings, load_settings
 from tracequill_collector.cli.options import DataDir
 from tracequill_collector.cli.replay import ask, finish, require_exporter
 from tracequill_collector.errors import PermanentError, RetryableError
-from tracequill_collector.otlp import decompress, parse_traces
+from tracequill_collector.otlp import decompress, parse_traces, to_json
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.queue.dead_letters import DeadLetter, DeadLetters
 from tracequill_collector.replay import Progress as Replayed
@@ -235,12 +234,12 @@ def _find(settings: Settings, letter_id: str) -> tuple[DeadLetter, Record | None
 
 
 def _readable(record: Record, max_bytes: int) -> Any:
-    """Give the payload as what JSON can hold, or None where it is not legible."""
+    """Give the payload in OTLP's JSON, or None where it is not legible."""
     if record.kind is not RecordKind.OTLP_TRACES:
         return None
     try:
         plain = decompress(record.payload, record.content_encoding, max_bytes)
-        return MessageToDict(parse_traces(plain, record.content_type))
+        return to_json(parse_traces(plain, record.content_type))
     except PermanentError:
         return None
 

@@ -18,7 +18,7 @@ from tracequill.errors import CommandError, UsageError
 from tracequill.settings import Settings, load_settings
 from tracequill_collector.cli.options import DataDir
 from tracequill_collector.errors import RetryableError
-from tracequill_collector.queue.history import oldest_unix_ns
+from tracequill_collector.queue.history import oldest_record
 from tracequill_collector.replay import Progress as Replayed
 from tracequill_collector.replay import Replays, Request
 from tracequill_collector.service.consumers import ONWARD_PREFIX
@@ -70,7 +70,7 @@ def replay(
     if project == "":
         raise UsageError("--project is empty. Leave it away for all projects.")
     require_exporter(settings)
-    _say_what_is_gone(settings, since_unix_ns)
+    say_what_is_gone(settings, since_unix_ns)
     replayed = ask(
         settings,
         "replaying",
@@ -82,8 +82,8 @@ def replay(
     finish(replayed, as_json=as_json)
 
 
-def _say_what_is_gone(settings: Settings, since_unix_ns: int) -> None:
-    """Say how far each queue reaches back where that is less than *since_unix_ns*."""
+def say_what_is_gone(settings: Settings, since_unix_ns: int) -> None:
+    """Say how far each queue reaches back, where what it held since *since_unix_ns* is gone."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     for name, folder in (
         ("collector", settings.collector_queue_dir),
@@ -92,15 +92,14 @@ def _say_what_is_gone(settings: Settings, since_unix_ns: int) -> None:
         if not folder.is_dir():  # it has never run here
             continue
         try:
-            oldest = oldest_unix_ns(folder)
+            oldest = oldest_record(folder)
         except (OSError, RetryableError) as error:
             raise CommandError(f"the queue at {folder} cannot be read: {error}") from None
         if oldest is None:
             console.print(f"The {name}'s queue holds nothing.")
-        elif since_unix_ns < oldest:
-            console.print(
-                f"The {name}'s queue reaches back to {_moment(oldest)} UTC; see queue.keep_hours."
-            )
+        elif oldest.sequence > 0 and since_unix_ns < oldest.record.received_unix_ns:
+            moment = _moment(oldest.record.received_unix_ns)
+            console.print(f"The {name}'s queue reaches back to {moment} UTC; see queue.keep_hours.")
 
 
 def read_moment(option: str, text: str) -> int:

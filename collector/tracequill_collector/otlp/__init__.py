@@ -14,6 +14,7 @@ from tracequill_collector.otlp.request import (
     parse_traces,
     rejected_spans,
     span_problem,
+    to_json,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "reading_bytes",
     "rejected_spans",
     "span_problem",
+    "to_json",
 ]

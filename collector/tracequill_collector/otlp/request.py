@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 import zlib
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from binascii import unhexlify
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -279,6 +279,19 @@ def _hex_to_base64(holder: dict[str, Any], *names: str) -> None:
             except ValueError:
                 plain = _NOT_HEX
             holder[name] = b64encode(plain).decode()
+
+
+def to_json(request: ExportTraceServiceRequest) -> dict[str, Any]:
+    """Give *request* in OTLP's JSON: ids in hex, enums as integers."""
+    content = MessageToDict(request, use_integers_for_enums=True)
+    for resource_spans in content.get("resourceSpans", ()):
+        for scope_spans in resource_spans.get("scopeSpans", ()):
+            for span in scope_spans.get("spans", ()):
+                for holder in (span, *span.get("links", ())):
+                    for name in ("traceId", "spanId", "parentSpanId"):
+                        if name in holder:
+                            holder[name] = b64decode(holder[name]).hex()
+    return content
 
 
 def span_problem(span: Span) -> str:

@@ -183,13 +183,13 @@ class HistoryReader:
         return header.created_unix_ns if header is not None else None
 
 
-def oldest_unix_ns(folder: Path, disk: Disk | None = None) -> int | None:
-    """Give the receive time of the oldest record that *folder* still holds, None without any."""
+def oldest_record(folder: Path, disk: Disk | None = None) -> QueuedRecord | None:
+    """Give the oldest record that *folder* still holds, None without any."""
     history = HistoryReader(folder, since_unix_ns=0, below_sequence=2**63, disk=disk)
     try:
         while not history.is_at_end:
             if records := history._read(1, 1):
-                return records[0].record.received_unix_ns
+                return records[0]
     finally:
         history.close()
     return None

@@ -1,8 +1,8 @@
 """What a person sees of running processes: our sentences, and the lines that need attention.
 
-Every line of a child goes to ``<data_dir>/logs/<name>.log``; the terminal shows errors, warnings
-once everything takes work (until then processes wait for one another), and everything with
-``--verbose``.
+Every line of a child goes to ``<data_dir>/logs/<name>.log``; the terminal shows errors, once
+everything takes work (until then processes wait for one another) warnings and that what they told
+of is over, and everything with ``--verbose``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from rich.text import Text
 
 _ERROR = re.compile(r"\b(ERROR|CRITICAL|FATAL|Traceback)\b")
 _WARNING = re.compile(r"\bWARN(ING)?\b")
+# How the exporter, its backends and the recorder say that they no longer wait.
+_OVER = re.compile(r"\b(stored|sent on|recorded) again\b")
 _MAX_LOG_BYTES = 10 * 1024 * 1024
 _STYLES = ("cyan", "magenta", "blue", "green", "yellow")
 
@@ -48,7 +50,7 @@ class Terminal:
     def line(self, name: str, text: str) -> None:
         """Keep one line of a child, and show it where it needs attention."""
         self._keep(name, text)
-        warning = self._show_warnings and _WARNING.search(text)
+        warning = self._show_warnings and (_WARNING.search(text) or _OVER.search(text))
         if self._verbose or warning or _ERROR.search(text):
             style = _STYLES[sum(map(ord, name)) % len(_STYLES)]
             self._print(Text(f"{name:>9} | ", style=style).append(text, style="default"))

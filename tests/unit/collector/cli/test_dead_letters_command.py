@@ -9,6 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tracequill._command import main
+from tracequill_collector.otlp import JSON, parse_traces
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.queue.dead_letters import DeadLetters
 from tracequill_collector.status import write_status
@@ -71,6 +72,33 @@ def test_a_letter_is_shown_with_its_payload_as_text(
     shown = capsys.readouterr().out
     assert "a bad span" in shown
     assert "bad." in shown
+
+
+def test_a_payload_is_shown_with_the_ids_that_a_trace_is_known_by(
+    letters: DeadLetters, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = ExportTraceServiceRequest()
+    span = (
+        request.resource_spans.add()
+        .scope_spans.add()
+        .spans.add(trace_id=b"\xab" * 16, span_id=b"\xcd" * 8, parent_span_id=b"\xef" * 8, kind=3)
+    )
+    span.links.add(trace_id=b"\x01" * 16, span_id=b"\x02" * 8)
+    letter_id = _add(letters, gzip.compress(request.SerializeToString()), "bad.")
+
+    assert main(["dead-letters", "show", letter_id, "--json"]) == 0
+
+    payload = json.loads(capsys.readouterr().out)["payload"]
+    assert payload["resourceSpans"][0]["scopeSpans"][0]["spans"] == [
+        {
+            "traceId": "ab" * 16,
+            "spanId": "cd" * 8,
+            "parentSpanId": "ef" * 8,
+            "kind": 3,
+            "links": [{"traceId": "01" * 16, "spanId": "02" * 8}],
+        }
+    ]
+    assert parse_traces(json.dumps(payload).encode(), JSON) == request
 
 
 def test_many_spans_of_a_record_are_shown_as_how_many_they_are_and_why(

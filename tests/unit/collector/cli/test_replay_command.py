@@ -8,7 +8,12 @@ import pytest
 
 from tracequill._command import main
 from tracequill.errors import UsageError
-from tracequill_collector.cli.replay import read_moment
+from tracequill.settings import load_settings
+from tracequill_collector.cli.replay import read_moment, say_what_is_gone
+from tracequill_collector.pipeline import Record, RecordKind
+from tracequill_collector.queue.disk import Disk
+from tracequill_collector.queue.frame import encode
+from tracequill_collector.queue.segment import SegmentWriter
 from tracequill_collector.status import write_status
 
 _SECOND_NS = 10**9
@@ -92,3 +97,23 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
     assert main(["replay", "--since", "1h"]) == 1
 
     assert f"{folder / 'replay'} cannot be written: File exists." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("first_sequence", "said"),
+    [(0, ""), (7, "The collector's queue reaches back to 2023-11-14 22:13:20 UTC;")],
+)
+def test_how_far_a_queue_reaches_back_is_told_when_it_has_held_more(
+    first_sequence: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load_settings()
+    settings.collector_queue_dir.mkdir(parents=True)
+    segment = SegmentWriter.create(Disk(), settings.collector_queue_dir, first_sequence)
+    received = Record(RecordKind.OTLP_TRACES, 1_700_000_000 * _SECOND_NS, b"x")
+    segment.write([encode(received)], first_sequence)
+    segment.close()
+
+    say_what_is_gone(settings, 1_600_000_000 * _SECOND_NS)
+
+    told = capsys.readouterr().err
+    assert (told == "") if not said else told.startswith(said)

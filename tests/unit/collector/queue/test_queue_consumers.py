@@ -13,7 +13,7 @@ from tests.unit.collector.queue.records import CAP, read_all, record, texts
 from tracequill_collector.errors import QueueFullError, RetryableError
 from tracequill_collector.queue import checkpoint as checkpoints
 from tracequill_collector.queue.disk import Disk
-from tracequill_collector.queue.history import HistoryReader, oldest_unix_ns
+from tracequill_collector.queue.history import HistoryReader, oldest_record
 from tracequill_collector.queue.reader import QueueReader
 from tracequill_collector.queue.segment import list_segments, segment_name
 from tracequill_collector.queue.writer import QueueWriter
@@ -233,7 +233,8 @@ async def test_the_past_is_read_from_a_moment_up_to_a_sequence(tmp_path: Path) -
     found = await _history(tmp_path, since=start + 11 * _SECOND_NS, below=33)
 
     assert found == _names(40)[11:33]
-    assert oldest_unix_ns(tmp_path) == start
+    oldest = oldest_record(tmp_path)
+    assert oldest is not None and oldest.record.received_unix_ns == start
     await writer.close()
 
 
@@ -272,4 +273,4 @@ async def test_a_segment_that_is_removed_meanwhile_is_skipped(tmp_path: Path) ->
 
 async def test_an_empty_queue_has_no_past(tmp_path: Path) -> None:
     assert await _history(tmp_path) == []
-    assert oldest_unix_ns(tmp_path) is None
+    assert oldest_record(tmp_path) is None

@@ -14,7 +14,7 @@ from tests.unit.collector.queue.records import CAP, record, texts
 from tracequill_collector.errors import RetryableError
 from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.frame import encode
-from tracequill_collector.queue.history import HistoryReader, oldest_unix_ns
+from tracequill_collector.queue.history import HistoryReader, oldest_record
 from tracequill_collector.queue.segment import SegmentWriter, segment_name
 
 _HOUR_NS = 3_600 * 10**9
@@ -115,7 +115,8 @@ async def test_damage_costs_only_the_records_it_is_in(tmp_path: Path) -> None:
         *map(str, range(5, 9)),
         *map(str, range(10, 15)),
     ]
-    assert oldest_unix_ns(tmp_path) == _NOW_NS
+    oldest = oldest_record(tmp_path)
+    assert oldest is not None and oldest.record.received_unix_ns == _NOW_NS
 
 
 async def test_an_emptied_segment_costs_only_its_own_records(tmp_path: Path) -> None:
@@ -215,4 +216,5 @@ async def test_a_long_past_without_a_record_that_is_wanted_comes_to_its_end(
     _segments(tmp_path, [[_NOW_NS] * 20, [_NOW_NS, _NOW_NS + 5]])
 
     assert await _history(tmp_path, since=_NOW_NS + 5) == ["21"]
-    assert oldest_unix_ns(tmp_path) == _NOW_NS
+    oldest = oldest_record(tmp_path)
+    assert oldest is not None and oldest.record.received_unix_ns == _NOW_NS
