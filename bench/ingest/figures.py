@@ -39,27 +39,21 @@ def of_spans() -> Figures:
 
 def of_stored(runs: Sequence[Stored]) -> Figures:
     """Give the median of the runs, the spread of their windows, and what each process cost."""
-    rates = [one.spans_per_second for one in runs]
-    windows = [rate for one in runs for rate in one.windows]
-    return {
-        "spans": sum(one.spans for one in runs),
-        "spans_per_second": round(statistics.median(rates), 1),
-        "lowest": round(min(windows), 1),
-        "highest": round(max(windows), 1),
-        "runs": [round(rate, 1) for rate in rates],
-        "processes": _processes([(one.usage, one.spans) for one in runs]),
-        "machine": _machine([one.usage for one in runs]),
-    }
+    return _of_rates(runs, [rate for one in runs for rate in one.windows])
 
 
 def of_copied(runs: Sequence[Copied]) -> Figures:
     """Give the median and spread of the runs, and what Postgres' backend cost."""
+    return _of_rates(runs, [one.spans_per_second for one in runs])
+
+
+def _of_rates(runs: Sequence[Stored | Copied], spread: Sequence[float]) -> Figures:
     rates = [one.spans_per_second for one in runs]
     return {
         "spans": sum(one.spans for one in runs),
         "spans_per_second": round(statistics.median(rates), 1),
-        "lowest": round(min(rates), 1),
-        "highest": round(max(rates), 1),
+        "lowest": round(min(spread), 1),
+        "highest": round(max(spread), 1),
         "runs": [round(rate, 1) for rate in rates],
         "processes": _processes([(one.usage, one.spans) for one in runs]),
         "machine": _machine([one.usage for one in runs]),
