@@ -119,7 +119,11 @@ class Failure:
 
 @dataclass(slots=True)
 class Interpretation:
-    """What an exchange says: a span's name, flat attributes, events and status."""
+    """What an exchange says: a span's name, flat attributes, events and status.
+
+    An answer that tells the steps it was made in, as an agent's does, has an interpretation of each
+    as a child.
+    """
 
     name: str
     attributes: Attributes = field(default_factory=dict)
@@ -127,6 +131,13 @@ class Interpretation:
     status: StatusCode = "OK"
     status_message: str = ""
     problems: list[str] = field(default_factory=list)
+    """What could not be interpreted; of the exchange's own span, not of a step's."""
+    start_unix_ns: int = 0
+    """When a step began; 0: not known."""
+    end_unix_ns: int = 0
+    """When a step ended; 0: not known."""
+    children: list[Interpretation] = field(default_factory=list)
+    """The steps, in order."""
 
     def add(self, pairs: Iterable[tuple[str, Any]]) -> None:
         """Add attributes; a None is no value."""

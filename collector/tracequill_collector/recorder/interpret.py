@@ -1,26 +1,28 @@
-"""The recorder's meaning: an Exchange enters, the span that stands for it leaves.
+"""The recorder's meaning: an Exchange enters, the span that stands for it leaves, with the spans of
+its steps below it.
 
-The same exchange always gives the same span, ids included, so a replay changes nothing. Bad data
+The same exchange always gives the same spans, ids included, so a replay changes nothing. Bad data
 never raises: what cannot be interpreted is recorded plainly, with the problem beside it. Only an
 exchange that no span can stand for is a PermanentError. No input or output.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from openinference.semconv.trace import SpanAttributes
 
 from tracequill_collector.errors import PermanentError
 from tracequill_collector.exchange import Exchange
 from tracequill_collector.recorder import bedrock, openai
-from tracequill_collector.recorder.body import parse_json
+from tracequill_collector.recorder.body import parse_json, to_json
 from tracequill_collector.recorder.call import Call, Failure, Interpretation
-from tracequill_collector.recorder.message import Pairs
+from tracequill_collector.recorder.message import Pairs, mapping
 from tracequill_collector.recorder.plain import facts, plain, proxy_facts
 from tracequill_collector.recorder.secret import remove_keys
-from tracequill_collector.recorder.span import RecordedSpan
+from tracequill_collector.recorder.span import RecordedSpan, child_span_id
 
 # By path, not by vendor: many speak OpenAI's format, Bedrock itself among them.
 _INTERPRETERS: tuple[Callable[[Call], Interpretation | None], ...] = (
@@ -42,19 +44,44 @@ def interpret(exchange: Exchange, default_project_name: str) -> RecordedSpan:
     problems = [call.request.problem, call.response.problem, *result.problems]
     result.add(facts(call, [*problems, *_metadata_problem(exchange)]))
     result.add(_context(exchange))
+    result.add(_metadata(exchange, result))
+    result.start_unix_ns, result.end_unix_ns = exchange.start_unix_ns, exchange.end_unix_ns
+    project_name = exchange.project_name or default_project_name
+    root = _span(exchange, project_name, result, exchange.span_id, exchange.parent_span_id)
+    _add_children(exchange, root, result, itertools.count(1))
+    return root
+
+
+def _span(
+    exchange: Exchange, project_name: str, result: Interpretation, span_id: str, parent_span_id: str
+) -> RecordedSpan:
     return RecordedSpan(
         trace_id=exchange.trace_id,
-        span_id=exchange.span_id,
-        parent_span_id=exchange.parent_span_id,
+        span_id=span_id,
+        parent_span_id=parent_span_id,
         name=result.name,
-        start_unix_ns=exchange.start_unix_ns,
-        end_unix_ns=exchange.end_unix_ns,
-        project_name=exchange.project_name or default_project_name,
+        start_unix_ns=result.start_unix_ns,
+        end_unix_ns=result.end_unix_ns,
+        project_name=project_name,
         attributes=result.attributes,
         events=result.events,
         status=result.status,
         status_message=result.status_message,
     )
+
+
+def _add_children(
+    exchange: Exchange, parent: RecordedSpan, result: Interpretation, numbers: Iterator[int]
+) -> None:
+    """Add the spans of the steps below *parent*; all ids follow from the exchange's."""
+    for step in result.children:
+        step.start_unix_ns = step.start_unix_ns or parent.start_unix_ns
+        step.end_unix_ns = max(step.end_unix_ns or parent.end_unix_ns, step.start_unix_ns)
+        step.add(_context(exchange))
+        span_id = child_span_id(exchange.trace_id, exchange.span_id, next(numbers))
+        child = _span(exchange, parent.project_name, step, span_id, parent.span_id)
+        _add_children(exchange, child, step, numbers)
+        parent.children.append(child)
 
 
 def _check(exchange: Exchange) -> None:
@@ -105,7 +132,16 @@ def _context(exchange: Exchange) -> Pairs:
     yield SpanAttributes.SESSION_ID, exchange.session_id or None
     yield SpanAttributes.USER_ID, exchange.user_id or None
     yield SpanAttributes.TAG_TAGS, list(exchange.tags) or None
-    if exchange.metadata and not _metadata_problem(exchange):
+
+
+def _metadata(exchange: Exchange, result: Interpretation) -> Pairs:
+    """Give what the call says of itself, beside what the vendor's module says of the call."""
+    if not exchange.metadata or _metadata_problem(exchange):
+        return
+    if said := result.attributes.get(SpanAttributes.METADATA):
+        both = {**mapping(parse_json(said)), **mapping(parse_json(exchange.metadata))}
+        yield SpanAttributes.METADATA, to_json(both)
+    else:
         yield SpanAttributes.METADATA, exchange.metadata
 
 

@@ -2,7 +2,7 @@
 
 A record is done when the collector has its span, or when it lies in the dead letters; until then
 it stays in the queue, however long the collector is away. A record that is sent again gives the
-same span with the same ids. What an exchange means is not decided here.
+same spans with the same ids. What an exchange means is not decided here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tracequill_collector.exchange import Exchange
 from tracequill_collector.pipeline import QueuedRecord, Record, RecordKind
 from tracequill_collector.recorder.attributes import PROBLEM
 from tracequill_collector.recorder.interpret import interpret
-from tracequill_collector.recorder.span import encode_request, encode_span
+from tracequill_collector.recorder.span import encode_request, encode_spans
 
 # What is lost in time by a kill is sent again; more would also need more memory.
 _READ_RECORDS = 100
@@ -78,11 +78,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Interpreted:
-    """A record's span, encoded, and the project it belongs to."""
+    """A record's span and those below it, encoded, and the project they belong to."""
 
     record: Record
     project_name: str
-    span: trace_pb2.Span
+    spans: list[trace_pb2.Span]
     has_problem: bool
 
 
@@ -100,7 +100,7 @@ def interpret_record(record: Record, default_project_name: str) -> Interpreted |
         if record.kind is not RecordKind.EXCHANGE:
             raise PermanentError(f"a record of kind {record.kind!r} holds no exchange.")
         span = interpret(Exchange.from_bytes(record.payload), default_project_name)
-        encoded = encode_span(span)
+        encoded = encode_spans(span)
     except PermanentError as error:
         return Rejected(record, str(error))
     except Exception as error:
@@ -119,7 +119,7 @@ def requests_of(spans: Sequence[Interpreted]) -> Iterator[list[Interpreted]]:
         request: list[Interpreted] = []
         size = 0
         for item in items:
-            item_bytes = item.span.ByteSize()
+            item_bytes = sum(span.ByteSize() for span in item.spans)
             if request and size + item_bytes > _REQUEST_BYTES:
                 yield request
                 request, size = [], 0
@@ -178,7 +178,8 @@ class RecordLoop:
         A request that is refused for good is divided until the one that is at fault is alone.
         """
         project_name = items[0].project_name
-        request = encode_request([item.span for item in items], project_name)
+        spans = [span for item in items for span in item.spans]
+        request = encode_request(spans, project_name)
         try:
             await self._until_done(lambda: self.client.send(request, project_name))
         except PermanentError as error:

@@ -5,6 +5,7 @@ Knows nothing of exchanges or vendors. No input or output.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -44,7 +45,7 @@ class RecordedEvent:
 
 @dataclass(slots=True)
 class RecordedSpan:
-    """One exchange as a span; ids are lower-case hex, attributes are flat."""
+    """One exchange, or a step in it, as a span; ids are lower-case hex, attributes are flat."""
 
     trace_id: str
     span_id: str
@@ -57,6 +58,13 @@ class RecordedSpan:
     events: list[RecordedEvent] = field(default_factory=list)
     status: StatusCode = "OK"
     status_message: str = ""
+    children: list[RecordedSpan] = field(default_factory=list)
+
+
+def child_span_id(trace_id: str, span_id: str, number: int) -> str:
+    """Give the id of an exchange's child span; the same exchange always gives the same ids."""
+    name = f"{trace_id}-{span_id}-{number}".encode()
+    return hashlib.blake2b(name, digest_size=8).hexdigest()
 
 
 def encode_request(spans: Sequence[trace_pb2.Span], project_name: str) -> bytes:
@@ -73,8 +81,14 @@ def encode_request(spans: Sequence[trace_pb2.Span], project_name: str) -> bytes:
     return request.SerializeToString()
 
 
+def encode_spans(span: RecordedSpan) -> list[trace_pb2.Span]:
+    """Encode *span* and all below it, parents first."""
+    below = [encoded for child in span.children for encoded in encode_spans(child)]
+    return [encode_span(span), *below]
+
+
 def encode_span(span: RecordedSpan) -> trace_pb2.Span:
-    """Encode one span as OTLP."""
+    """Encode one span as OTLP, without its children."""
     return trace_pb2.Span(
         trace_id=bytes.fromhex(span.trace_id),
         span_id=bytes.fromhex(span.span_id),

@@ -295,7 +295,7 @@ def _traces_of(record: Record, default_project_name: str) -> Record:
     return Record(
         kind=RecordKind.OTLP_TRACES,
         received_unix_ns=record.received_unix_ns,
-        payload=encode_request([item.span], name),
+        payload=encode_request(item.spans, name),
         # What no header could carry stands in the resource alone.
         project_name=name if name.isascii() and name.isprintable() else "",
     )

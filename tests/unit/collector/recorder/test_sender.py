@@ -193,5 +193,5 @@ def test_a_request_holds_one_project_and_not_too_many_bytes() -> None:
 
     requests = list(requests_of([item for item in spans if isinstance(item, Interpreted)]))
 
-    ids = [[item.span.span_id.hex()[-1] for item in request] for request in requests]
+    ids = [[item.spans[0].span_id.hex()[-1] for item in request] for request in requests]
     assert ids == [["1", "3"], ["4"], ["2"]]
