@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 
-from tracequill_collector.mock.answers import answer
 from tracequill_collector.mock.bedrock_errors import invalid, parse_body
 from tracequill_collector.mock.conversation import (
-    Answer,
     Conversation,
     Json,
     Message,
     Tool,
     ToolCall,
-    call_tokens,
-    count_tokens,
-    cut,
-    identifier,
-    prompt_tokens,
     tokens,
 )
 from tracequill_collector.mock.eventstream import event_frame, exception_frame
 from tracequill_collector.mock.reply import MockRequest, Reply, compact_json
+from tracequill_collector.mock.said import Said, as_object, blocks, say
 
 _PADDING = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234"
-_STOP_REASONS: dict[str, str] = {"": "end_turn", "limit": "max_tokens", "stop": "stop_sequence"}
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """An answer with what its formats say about it."""
-
-    answer: Answer
-    stop_reason: str
-    input_tokens: int
-    output_tokens: int
-    call_ids: tuple[str, ...]
-    stop_sequence: str | None = None
 
 
 def converse(request: MockRequest) -> Reply:
@@ -80,29 +60,6 @@ def stream_failure() -> bytes:
         "originalStatusCode": 500,
     }
     return exception_frame("modelStreamErrorException", compact_json(body))
-
-
-def say(
-    request: MockRequest, conversation: Conversation, limit: int | None, stops: list[str]
-) -> Said:
-    """Answer *conversation* within the request's limits."""
-    said = answer(conversation)
-    ids = tuple(
-        identifier(22, request.path, request.body, str(number), call.name)
-        for number, call in enumerate(said.calls)
-    )
-    prompt = prompt_tokens(conversation)
-    if said.calls:
-        return Said(said, "tool_use", prompt, call_tokens(said.calls), ids)
-    ended = cut(said.text, limit, stops)
-    return Said(
-        Answer(ended.text),
-        _STOP_REASONS[ended.by],
-        prompt,
-        count_tokens(ended.text),
-        (),
-        ended.stop or None,
-    )
 
 
 def padding(number: int) -> str:
@@ -194,16 +151,6 @@ def read_converse(fields: Json) -> Conversation:
         tool_choice=choice,
         forced_tool=forced,
     )
-
-
-def blocks(value: Any) -> list[Json]:
-    """The objects of a list; a list is not required."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def as_object(value: Any) -> Json:
-    """*value* if it is an object, else an empty one."""
-    return value if isinstance(value, dict) else {}
 
 
 def _system(block: Json) -> Message:

@@ -10,19 +10,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tracequill_collector.mock.bedrock_anthropic import (
-    anthropic_body,
-    anthropic_events,
-    read_anthropic,
-)
+from tracequill_collector.mock.anthropic_messages import message, message_events
+from tracequill_collector.mock.bedrock_anthropic import write_anthropic
 from tracequill_collector.mock.bedrock_converse import (
-    Said,
-    as_object,
     content,
     limits,
     padding,
     read_converse,
-    say,
     stream_failure,
     usage,
 )
@@ -37,6 +31,7 @@ from tracequill_collector.mock.conversation import (
 )
 from tracequill_collector.mock.eventstream import event_frame
 from tracequill_collector.mock.reply import HeaderList, MockRequest, Reply, compact_json
+from tracequill_collector.mock.said import Said, as_object, say
 from tracequill_collector.mock.vectors import unit_vector
 
 _TITAN_V1_DIMENSIONS = 1536
@@ -100,13 +95,15 @@ def _answer(request: MockRequest, model: str) -> _Whole:
     if "amazon.nova" in model:
         return _nova(request, fields)
     if "anthropic." in model or model.startswith("arn:"):
-        said = read_anthropic(request, fields)
-        name = _VERSION.sub("", model.rsplit("anthropic.", 1)[-1])
+        written = write_anthropic(
+            request, fields, _VERSION.sub("", model.rsplit("anthropic.", 1)[-1])
+        )
+        spent = {"input_tokens": written.said.input_tokens}
         return _Whole(
-            anthropic_body(said, request, name),
-            list(anthropic_events(said, request, name)),
-            said.input_tokens,
-            said.output_tokens,
+            message(written, spent),
+            list(message_events(written, spent, {})),
+            written.said.input_tokens,
+            written.said.output_tokens,
         )
     raise BedrockError(
         400,

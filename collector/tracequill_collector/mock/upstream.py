@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
+from tracequill_collector.mock.anthropic import Anthropic, is_anthropic
 from tracequill_collector.mock.bedrock import Bedrock
 from tracequill_collector.mock.faults import ErrorShare, RateLimit
 from tracequill_collector.mock.openai import OpenAI
@@ -29,7 +30,7 @@ class MockResponse:
 
 
 class MockUpstream:
-    """OpenAI under ``/v1/…`` and Bedrock under ``/model/…``, answering from a small book."""
+    """OpenAI and Anthropic under ``/v1/…``, Bedrock under ``/model/…``, from a small book."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class MockUpstream:
         self._rate = RateLimit(requests_per_second)
         self._errors = ErrorShare(error_share)
         self._openai = OpenAI(requests_per_second)
+        self._anthropic = Anthropic(requests_per_second)
         self._bedrock = Bedrock()
 
     async def handle(
@@ -90,7 +92,11 @@ class MockUpstream:
         return Reply(reply.status, reply.headers, [*first_half, reply.broken_off], reply.broken_off)
 
     def _whole(self, request: MockRequest) -> Reply:
-        vendor = self._bedrock if _is_bedrock(request) else self._openai
+        vendor: OpenAI | Anthropic | Bedrock = self._openai
+        if _is_bedrock(request):
+            vendor = self._bedrock
+        elif is_anthropic(request):
+            vendor = self._anthropic
         try:
             return vendor.reply(request)
         except _MALFORMED:
@@ -99,6 +105,8 @@ class MockUpstream:
     def _failure(self, request: MockRequest, status: int, delay_seconds: float) -> Reply:
         if _is_bedrock(request):
             return self._bedrock.failure(request, status)
+        if is_anthropic(request):
+            return self._anthropic.failure(request, status, delay_seconds)
         return self._openai.failure(request, status, delay_seconds)
 
     async def _paced(self, chunks: list[bytes]) -> AsyncIterator[bytes]:

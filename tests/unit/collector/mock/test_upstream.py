@@ -133,7 +133,8 @@ ODD = st.recursive(
 )
 FIELDS = st.sampled_from(
     "model messages input tools tool_choice stream stream_options n stop text response_format "
-    "system toolConfig inferenceConfig max_tokens anthropic_version inputText dimensions".split()
+    "system toolConfig inferenceConfig max_tokens anthropic_version inputText dimensions "
+    "thinking temperature".split()
 )
 
 
@@ -144,6 +145,7 @@ FIELDS = st.sampled_from(
             CHAT,
             "/v1/responses",
             "/v1/embeddings",
+            "/v1/messages",
             CONVERSE,
             f"{CONVERSE}-stream",
             "/model/anthropic.claude-3-haiku-20240307-v1%3A0/invoke",
@@ -155,7 +157,12 @@ FIELDS = st.sampled_from(
     named=st.booleans(),
 )
 async def test_no_body_makes_the_mock_raise(path: str, fields: dict[str, Any], named: bool) -> None:
-    got = await ask(path, {**fields, "model": "gpt-4o"} if named else fields)
+    model = "claude-haiku-4-5" if path == "/v1/messages" else "gpt-4o"
+    got = await ask(
+        path,
+        {**fields, "model": model} if named else fields,
+        headers=[("anthropic-version", "2023-06-01")] if path == "/v1/messages" else [],
+    )
 
     assert got.status in (200, 400, 403, 404)
     assert got.body
