@@ -104,6 +104,32 @@ async def test_a_stop_lets_a_stream_finish_and_takes_no_new_call(proxy: ProxyPro
     assert (exchange.end, exchange.response_body) == ("complete", b"one two")
 
 
+async def test_an_upload_in_flight_is_finished_by_a_stop(proxy: ProxyProcess) -> None:
+    requests: list[Message] = []
+    started = asyncio.Event()
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await read_head(reader)
+        started.set()
+        requests.append(Message(head, await read_body(reader, head)))
+        writer.write(plain(b"{}"))
+        await writer.drain()
+
+    async with upstream(proxy.upstream_port, conversation), client(proxy) as (reader, writer):
+        writer.write(b"POST /openai/v1/x HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nabc")
+        await asyncio.wait_for(started.wait(), 5)
+        os.kill(proxy.pid, signal.SIGTERM)
+        await asyncio.to_thread(proxy.wait_until_closed)
+        writer.write(b"def")
+        head = await asyncio.wait_for(read_head(reader), 5)
+    code = await asyncio.to_thread(proxy.stop)
+
+    assert head.startswith(b"HTTP/1.1 200")
+    assert Message(head, b"").header(b"connection") == b"close"
+    assert requests[0].body == b"abcdef"
+    assert code == 0
+
+
 async def test_an_idle_connection_does_not_hold_up_a_stop(proxy: ProxyProcess) -> None:
     async with client(proxy) as (reader, writer):
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp.web
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1 import trace_pb2
 
 from tests.exchange_cases import own_case
+from tests.integration.recorder_rig import (
+    WITHIN_SECONDS,
+    RecorderProcess,
+    StubCollector,
+    service,
+    spans_of,
+    until,
+)
 from tests.ports import free_port
 from tracequill.settings import load_settings
 from tracequill_collector.pipeline import Record, RecordKind
@@ -24,64 +28,12 @@ from tracequill_collector.queue.dead_letters import DeadLetters
 from tracequill_collector.queue.reader import QueueReader
 from tracequill_collector.queue.writer import QueueWriter
 from tracequill_collector.recorder.interpret import interpret
-from tracequill_collector.status import read_status
 
 pytestmark = pytest.mark.integration
 
 _QUEUE_BYTES = 64 * 1024 * 1024
-_WITHIN_SECONDS = 30
 _READY_SECONDS = 3
 _IDLE_BYTES = 120 * 1024 * 1024
-
-
-class StubCollector:
-    """Takes OTLP requests on a port of its own and keeps the spans; answers as told."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.requests: list[tuple[str, ExportTraceServiceRequest]] = []
-        self.statuses: list[int] = []
-        """The next answers, before it begins to say 200."""
-        self.refused_span_names: set[str] = set()
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        application = aiohttp.web.Application(client_max_size=64 * 1024 * 1024)
-        application.router.add_post("/v1/traces", self._take)
-        runner = aiohttp.web.AppRunner(application, shutdown_timeout=0.1)
-        await runner.setup()
-        await aiohttp.web.TCPSite(runner, "127.0.0.1", self.port).start()
-        try:
-            yield
-        finally:
-            await runner.cleanup()
-
-    async def _take(self, request: aiohttp.web.Request) -> aiohttp.web.Response:
-        traces = ExportTraceServiceRequest.FromString(await request.read())
-        names = {span.name for span in _spans(traces)}
-        if self.refused_span_names & names:
-            return aiohttp.web.Response(status=400, text="refused")
-        self.requests.append((request.headers.get("x-project-name", ""), traces))
-        await self.may_answer.wait()
-        status = self.statuses.pop(0) if self.statuses else 200
-        headers = {"retry-after": "1"} if status == 429 else {}
-        return aiohttp.web.Response(status=status, headers=headers)
-
-    @property
-    def span_ids(self) -> list[str]:
-        """The ids of all spans that came, in order, repeated ones repeated."""
-        return [span.span_id.hex() for _, traces in self.requests for span in _spans(traces)]
-
-
-def _spans(traces: ExportTraceServiceRequest) -> list[trace_pb2.Span]:
-    return [
-        span
-        for resource_spans in traces.resource_spans
-        for scope_spans in resource_spans.scope_spans
-        for span in scope_spans.spans
-    ]
 
 
 class Proxy:
@@ -104,60 +56,6 @@ class Proxy:
     async def append(self, payload: bytes) -> None:
         """Queue a payload."""
         await self._queue.consume(Record(RecordKind.EXCHANGE, time.time_ns(), payload))
-
-
-class RecorderProcess:
-    """The recorder, as the supervisor starts it."""
-
-    def __init__(self, data_dir: Path, collector_port: int) -> None:
-        self.data_dir = data_dir
-        self._environment = {
-            **{key: value for key, value in os.environ.items() if "TRACEQUILL" not in key},
-            "TRACEQUILL_DATA_DIR": str(data_dir),
-            "TRACEQUILL_COLLECTOR_URL": f"http://127.0.0.1:{collector_port}",
-            "TRACEQUILL_PROXY_PROJECT_NAME": "calls",
-        }
-        self.process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Start it and wait until it says that it works."""
-        self.process = await _service("recorder", self.data_dir, self._environment)
-        pid = self.process.pid
-        await _until(lambda: self.status("pid") == pid)
-
-    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End it and give its exit code."""
-        assert self.process is not None
-        if self.process.returncode is None:
-            self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), _WITHIN_SECONDS)
-
-    def status(self, name: str) -> object:
-        """Give a value of its status file."""
-        status = read_status(self.data_dir / "proxy" / "recorder.status.json")
-        if status is None:
-            return None
-        return status.pid if name == "pid" else status.values.get(name)
-
-
-async def _service(
-    name: str, folder: Path, environment: dict[str, str]
-) -> asyncio.subprocess.Process:
-    with (folder / f"{name}.log").open("ab") as log:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            f"tracequill_collector.service.{name}",
-            env=environment,
-            cwd=folder,
-            stderr=log,
-        )
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(_WITHIN_SECONDS):
-        while not condition():  # noqa: ASYNC110 - another process changes it: no event
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -188,7 +86,7 @@ async def test_it_works_soon_and_stays_small(
         await recorder.start()
         ready_seconds = time.monotonic() - began
         await proxy.forward(1)
-        await _until(lambda: len(collector.span_ids) == 1)
+        await until(lambda: len(collector.span_ids) == 1)
 
     assert recorder.process is not None
     assert ready_seconds < _READY_SECONDS
@@ -200,10 +98,10 @@ async def test_what_came_while_the_collector_was_away_arrives_once(
 ) -> None:
     await proxy.forward(250)
     await recorder.start()
-    await _until(lambda: bool(recorder.status("waiting")))
+    await until(lambda: bool(recorder.status("waiting")))
     async with collector.running():
-        await _until(lambda: len(collector.span_ids) >= 250)
-        await _until(lambda: recorder.status("recorded_exchanges") == 250)
+        await until(lambda: len(collector.span_ids) >= 250)
+        await until(lambda: recorder.status("recorded_exchanges") == 250)
         code = await recorder.end()
 
     assert code == 0
@@ -219,7 +117,7 @@ async def test_a_collector_that_asks_to_wait_gets_each_span_in_the_end(
     await proxy.forward(3)
     async with collector.running():
         await recorder.start()
-        await _until(lambda: recorder.status("recorded_exchanges") == 3)
+        await until(lambda: recorder.status("recorded_exchanges") == 3)
 
     assert collector.span_ids == proxy.span_ids * 5
 
@@ -231,11 +129,11 @@ async def test_after_kill_9_the_same_spans_come_again(
     await proxy.forward(5, case="openai-chat-stream")
     async with collector.running():
         await recorder.start()
-        await _until(lambda: len(collector.span_ids) == 5)
+        await until(lambda: len(collector.span_ids) == 5)
         await recorder.end(signal.SIGKILL)
         collector.may_answer.set()
         await recorder.start()
-        await _until(lambda: recorder.status("recorded_exchanges") == 5)
+        await until(lambda: recorder.status("recorded_exchanges") == 5)
 
     (_, first), (_, second) = collector.requests
     assert collector.span_ids == proxy.span_ids * 2
@@ -252,7 +150,7 @@ async def test_one_refused_span_is_a_dead_letter_and_the_others_arrive(
     await proxy.append(b"no exchange")
     async with collector.running():
         await recorder.start()
-        await _until(lambda: recorder.status("recorded_exchanges") == 14)
+        await until(lambda: recorder.status("recorded_exchanges") == 14)
 
     letters = DeadLetters(tmp_path / "dead_letters").list()
     assert len(collector.span_ids) == 12
@@ -269,7 +167,7 @@ async def test_each_request_holds_one_project(
     await proxy.forward(1, project="Ärzte")
     async with collector.running():
         await recorder.start()
-        await _until(lambda: recorder.status("recorded_exchanges") == 5)
+        await until(lambda: recorder.status("recorded_exchanges") == 5)
 
     projects = [
         (header, traces.resource_spans[0].resource.attributes[0].value.string_value)
@@ -283,16 +181,16 @@ async def test_the_real_receiver_queues_what_the_recorder_sends(
 ) -> None:
     http_port, grpc_port = free_port(), free_port()
     settings = load_settings(data_dir=tmp_path, otlp_http_port=http_port, otlp_grpc_port=grpc_port)
-    receiver = await _service("receiver", tmp_path, {**os.environ, **settings.to_environment()})
+    receiver = await service("receiver", tmp_path, {**os.environ, **settings.to_environment()})
     recorder = RecorderProcess(tmp_path, http_port)
     try:
         await proxy.forward(2, case="bedrock-converse-stream-tools")
         await recorder.start()
-        await _until(lambda: recorder.status("recorded_exchanges") == 2)
+        await until(lambda: recorder.status("recorded_exchanges") == 2)
     finally:
         await recorder.end()
         receiver.terminate()
-        await asyncio.wait_for(receiver.wait(), _WITHIN_SECONDS)
+        await asyncio.wait_for(receiver.wait(), WITHIN_SECONDS)
     reader = await QueueReader.open(settings.collector_queue_dir, consumer="test")
     records = await reader.read(max_records=10, max_bytes=10**6, wait_seconds=5)
     await reader.close()
@@ -301,7 +199,7 @@ async def test_the_real_receiver_queues_what_the_recorder_sends(
     spans = [
         span
         for queued in records
-        for span in _spans(ExportTraceServiceRequest.FromString(queued.record.payload))
+        for span in spans_of(ExportTraceServiceRequest.FromString(queued.record.payload))
     ]
     assert {queued.record.project_name for queued in records} == {"calls"}
     assert [span.span_id.hex() for span in spans] == proxy.span_ids

@@ -26,6 +26,8 @@ from tracequill_collector.proxy.refusal import Refusal, refuse
 _MAX_LINE_BYTES = 16 * 1024
 _MAX_FIELD_BYTES = 64 * 1024
 _MAX_HEADERS = 256
+# All of them together: without it one head could take 16 MiB.
+_MAX_HEAD_BYTES = 256 * 1024
 _READ_BUFFER_BYTES = 64 * 1024
 # Longer than clients keep their connections. Also what a client has for sending a request's head.
 _KEEP_ALIVE_SECONDS = 120.0
@@ -47,10 +49,11 @@ class ProxyServer:
         metrics: ProxyMetrics,
         *,
         connections_max: int,
+        keep_alive_seconds: float = _KEEP_ALIVE_SECONDS,
     ) -> None:
         self._forwarder = forwarder
         self._metrics = metrics
-        self._server = _Server(self._answer, metrics, connections_max)
+        self._server = _Server(self._answer, metrics, connections_max, keep_alive_seconds)
         self._listening: asyncio.Server | None = None
         self._ready = False
 
@@ -110,16 +113,24 @@ class ProxyServer:
 
 
 _PAGES = frozenset({"/healthz", "/readyz", "/metrics"})
+_HEAD_TOO_LARGE = f"a request's head has at most {_MAX_HEAD_BYTES} bytes."
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class _Server(web.Server):
     """Makes a connection's protocol with our limits."""
 
-    def __init__(self, answer: AnswerRequest, metrics: ProxyMetrics, connections_max: int) -> None:
+    def __init__(
+        self,
+        answer: AnswerRequest,
+        metrics: ProxyMetrics,
+        connections_max: int,
+        keep_alive_seconds: float,
+    ) -> None:
         super().__init__(answer, handler_cancellation=True)
         self.metrics = metrics
         self._connections_max = connections_max
+        self._keep_alive_seconds = keep_alive_seconds
 
     @property
     def is_full(self) -> bool:
@@ -139,7 +150,7 @@ class _Server(web.Server):
             loop=self._loop,
             access_log=None,
             auto_decompress=False,
-            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            keepalive_timeout=self._keep_alive_seconds,
             lingering_time=_LINGER_SECONDS,
             logger=_log,
             max_field_size=_MAX_FIELD_BYTES,
@@ -152,11 +163,12 @@ class _Server(web.Server):
 class _Connection(web.RequestHandler):
     """One client connection. What it logs never quotes a request."""
 
-    __slots__ = ("_metrics",)
+    __slots__ = ("_head_bytes", "_metrics")
 
     def __init__(self, server: _Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._metrics = server.metrics
+        self._head_bytes = 0
 
     @property
     def is_idle(self) -> bool:
@@ -168,6 +180,21 @@ class _Connection(web.RequestHandler):
         server = self._manager
         if isinstance(server, _Server) and server.is_full and self.transport is not None:
             self.transport.write(_whole(refuse("", 503, "busy", "too many connections.")))
+            self.force_close()
+
+    def data_received(self, data: bytes) -> None:
+        waiter = self._waiter
+        super().data_received(data)
+        if waiter is None:
+            return
+        if waiter.done():
+            self._head_bytes = 0
+            return
+        # While a request is awaited, what comes is the beginning of its head.
+        self._head_bytes += len(data)
+        if self._head_bytes > _MAX_HEAD_BYTES and self.transport is not None:
+            self._metrics.count_malformed()
+            self.transport.write(_whole(refuse("", 400, "malformed", _HEAD_TOO_LARGE)))
             self.force_close()
 
     def handle_error(

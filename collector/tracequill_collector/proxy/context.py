@@ -21,6 +21,11 @@ _PREFIX = b"x-tracequill-"
 # https://www.w3.org/TR/trace-context/#traceparent-header; a later version may say more at the end.
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 _NOT_SET = frozenset({"", "0", "false", "no"})
+# A longer one is no id that a person or a program looks for; it would stand in every span.
+_LABEL_MAX_CHARACTERS = 1000
+_TAGS_MAX = 100
+# Escapes can write what no header may hold: line ends, NUL.
+_NO_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +64,9 @@ def read_context(
         span_id=ids[16:].hex(),
         parent_span_id=parent_span_id,
         traced=ours.get(b"traced", "").lower() not in _NOT_SET,
-        session_id=_decode(ours.get(b"session-id", "")),
-        user_id=_decode(ours.get(b"user-id", "")),
-        project_name=_decode(ours.get(b"project", "")) or project_name,
+        session_id=_label(_decode(ours.get(b"session-id", ""))),
+        user_id=_label(_decode(ours.get(b"user-id", ""))),
+        project_name=_label(_decode(ours.get(b"project", ""))) or project_name,
         tags=_read_tags(ours.get(b"tags", "")),
         metadata=_read_metadata(ours.get(b"metadata", "")),
     )
@@ -86,12 +91,21 @@ def _decode(value: str) -> str:
     return unquote(value[7:], errors="replace")
 
 
+def _label(value: str) -> str:
+    """Give *value* as one short line, or nothing when it is too long to be a label."""
+    if not value.isprintable():
+        value = value.translate(_NO_CONTROLS)
+    return value if len(value) <= _LABEL_MAX_CHARACTERS else ""
+
+
 def _read_tags(value: str) -> tuple[str, ...]:
-    if value.startswith("["):
-        listed = _parse(value)
-        if isinstance(listed, list):
-            return tuple(item if isinstance(item, str) else _dump(item) for item in listed)
-    return tuple(tag for part in value.split(",") if (tag := part.strip()))
+    parts: list[str] = []
+    listed = _parse(value) if value.startswith("[") else None
+    if isinstance(listed, list):
+        parts.extend(item if isinstance(item, str) else _dump(item) for item in listed)
+    elif value:
+        parts.extend(value.split(","))
+    return tuple(tag for part in parts if (tag := _label(part.strip())))[:_TAGS_MAX]
 
 
 def _read_metadata(value: str) -> str:

@@ -90,9 +90,12 @@ class Forwarder:
             self.metrics.count_request("none", error.status)
             answer.refuse(refuse(error.vendor, error.status, error.code, str(error)))
             return answer.result
-        if (reason := self._why_not()) is not None:
-            self.metrics.count_request(target.route.name, 503)
-            answer.refuse(refuse(target.vendor, 503, *reason))
+        if (reason := self._why_not(request)) is not None:
+            status, code, message = reason
+            self.metrics.count_request(target.route.name, status)
+            # What follows an upgrade is no request.
+            answer.keep_alive = answer.keep_alive and status == 503
+            answer.refuse(refuse(target.vendor, status, code, message))
             return answer.result
         self.calls += 1
         self.idle.clear()
@@ -106,11 +109,15 @@ class Forwarder:
                 self.idle.set()
         return answer.result
 
-    def _why_not(self) -> tuple[str, str] | None:
+    def _why_not(self, request: web.BaseRequest) -> tuple[int, str, str] | None:
+        if "websocket" in request.headers.get("Upgrade", "").lower():
+            # Other upgrades may be ignored (RFC 9110 section 7.8): clients try h2c unasked.
+            return 501, "no_websocket", "WebSocket is not forwarded. Call this API directly."
         if self.calls >= self.limits.calls_max:
-            return "busy", f"{self.calls} calls are in flight, which is the most. Try again."
+            return 503, "busy", f"{self.calls} calls are in flight, which is the most. Try again."
         if self.sink.refuses:
             return (
+                503,
                 "queue_full",
                 "this call cannot be recorded now, and proxy_on_queue_full is 'refuse'. "
                 "Try again when the recorder has caught up.",

@@ -32,6 +32,7 @@ _KINDS: dict[int, tuple[str, str, str, str]] = {
     405: ("Method Not Allowed", "ValidationException", "INVALID_ARGUMENT", "invalid_request_error"),
     413: ("Content Too Large", "ValidationException", "INVALID_ARGUMENT", "request_too_large"),
     500: ("Internal Server Error", "InternalServerException", "INTERNAL", "api_error"),
+    501: ("Not Implemented", "UnknownOperationException", "UNIMPLEMENTED", "api_error"),
     502: ("Bad Gateway", "ServiceUnavailableException", "UNAVAILABLE", "api_error"),
     503: ("Service Unavailable", "ServiceUnavailableException", "UNAVAILABLE", "overloaded_error"),
     504: ("Gateway Timeout", "ModelTimeoutException", "DEADLINE_EXCEEDED", "timeout_error"),

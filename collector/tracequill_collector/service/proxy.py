@@ -20,6 +20,8 @@ from tracequill_collector.proxy.metrics import ProxyMetrics
 from tracequill_collector.proxy.record import ExchangeSink
 from tracequill_collector.proxy.route import RouteTable
 from tracequill_collector.proxy.upstream import BuiltInUpstream
+from tracequill_collector.queue import quarantine
+from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.writer import QueueWriter
 from tracequill_collector.service.process import run_service
 
@@ -73,6 +75,11 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             "tracequill_proxy_queue_bytes",
             "What the recorder has not yet taken from the queue.",
             lambda: sink.backlog_bytes,
+        )
+        metrics.watch(
+            "tracequill_proxy_queue_quarantined_bytes",
+            "Damaged bytes of recorded calls, put aside in the queue's folder quarantine.",
+            lambda: quarantine.kept_bytes(Disk(), settings.proxy_queue_dir),
         )
         metrics.watch_recorder(folder / "recorder.status.json")
         server = ProxyServer(forwarder, metrics, connections_max=connections_max)
