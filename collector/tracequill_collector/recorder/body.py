@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import brotli  # type: ignore[import-untyped]
 import orjson
+import zstandard
 
 from tracequill_collector.exchange import Headers
 
 # What one body may grow to when it is decompressed: twice the most that the proxy records.
 MAX_DECODED_BYTES = 64 * 1024 * 1024
 _DECODE_STEP_BYTES = 1024 * 1024
+_INPUT_STEP_BYTES = 64 * 1024
+# zstd has no limit of its own on what a call gives: four bytes can stand for 128 KiB.
+_ZSTD_STEP_BYTES = 512
+# A body of nothing but empty members would take hours.
+_MAX_MEMBERS = 10_000
+# Each encoding may fill the room above once more; no server stacks as many.
+_MAX_ENCODINGS = 4
 _TEXT_TYPES = ("text/", "application/json", "application/xml", "application/x-www-form-urlencoded")
 
 
@@ -40,53 +50,143 @@ def media_type(headers: Headers) -> str:
 
 
 def decode_body(raw: bytes, headers: Headers) -> Body:
-    """Undo the content encoding; what cannot be undone is told in ``problem``, never raised."""
-    if not raw:
-        return Body(b"", "")
+    """Undo the content encodings; what cannot be undone is told in ``problem``, never raised.
+
+    A body that is nothing of what its header says is given as it came.
+    """
+    encodings = [
+        part.strip().lower()
+        for name, value in headers
+        if name.lower() == "content-encoding"
+        for part in value.split(",")
+    ]
+    encodings = [part for part in encodings if part and part != "identity"]
+    if not raw or not encodings:
+        return Body(raw, "")
+    if len(encodings) > _MAX_ENCODINGS:
+        return Body(b"", f"body has {len(encodings)} content encodings, more than {_MAX_ENCODINGS}")
     data, problem = raw, ""
-    encodings = [part.strip().lower() for part in header(headers, "content-encoding").split(",")]
-    for encoding in reversed([part for part in encodings if part and part != "identity"]):
-        if encoding in ("gzip", "x-gzip", "deflate"):
-            data, problem = _inflate(data)
-        else:
+    for encoding in reversed(encodings):
+        decoder = _DECODERS.get(encoding)
+        if decoder is None:
             return Body(b"", f"content encoding {encoding!r} is not known to the recorder")
+        data, problem = _decode(data, encoding, decoder)
         if problem:
             break
     return Body(data, problem)
 
 
-def _inflate(data: bytes) -> tuple[bytes, str]:
-    """Undo gzip or deflate, as far as the data reaches."""
+class _BrokenError(Exception):
+    """The rest of a compressed body cannot be read; the text says why."""
+
+
+def _decode(
+    data: bytes, encoding: str, decoder: Callable[[bytes], Iterator[bytes]]
+) -> tuple[bytes, str]:
+    """Undo one encoding as far as the data reaches and the room."""
     pieces: list[bytes] = []
     size = 0
-    # Some senders of "deflate" leave the zlib header out: RFC 9110 section 8.4.1.2.
-    raw_deflate = data[:2] != b"\x1f\x8b" and not _is_zlib(data)
-    window_bits = -zlib.MAX_WBITS if raw_deflate else zlib.MAX_WBITS | 32
-    rest = data
     try:
-        while rest:
-            inflater = zlib.decompressobj(window_bits)
-            while rest and not inflater.eof:
-                pieces.append(inflater.decompress(rest, _DECODE_STEP_BYTES))
-                size += len(pieces[-1])
-                rest = inflater.unconsumed_tail
-                if size > MAX_DECODED_BYTES:
-                    return (
-                        b"".join(pieces)[:MAX_DECODED_BYTES],
-                        f"body is larger than {MAX_DECODED_BYTES} bytes when decompressed",
-                    )
-            pieces.append(inflater.flush())
-            if not inflater.eof:
-                return b"".join(pieces), "compressed body is cut"
-            rest = inflater.unused_data
-    except zlib.error as error:
+        for piece in decoder(data):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_DECODED_BYTES:
+                problem = f"body is larger than {MAX_DECODED_BYTES} bytes when decompressed"
+                return b"".join(pieces)[:MAX_DECODED_BYTES], problem
+    except _CutError:
+        return b"".join(pieces), "compressed body is cut"
+    except _BrokenError as error:
+        if not size:
+            return data, f"body is not {encoding}, as its content encoding says: {error}"
         return b"".join(pieces), f"compressed body is broken: {error}"
     return b"".join(pieces), ""
+
+
+class _CutError(Exception):
+    """The compressed body ends too early."""
+
+
+def _gunzip(data: bytes) -> Iterator[bytes]:
+    return _inflate(data, zlib.MAX_WBITS | 32)
+
+
+def _deflate(data: bytes) -> Iterator[bytes]:
+    # Some senders of "deflate" leave the zlib header out: RFC 9110 section 8.4.1.2.
+    has_header = data[:2] == b"\x1f\x8b" or _is_zlib(data)
+    return _inflate(data, zlib.MAX_WBITS | 32 if has_header else -zlib.MAX_WBITS)
+
+
+def _inflate(data: bytes, window_bits: int) -> Iterator[bytes]:
+    """Undo gzip, all its members, or deflate."""
+    position = 0
+    try:
+        for _ in range(_MAX_MEMBERS):
+            inflater = zlib.decompressobj(window_bits)
+            while position < len(data) and not inflater.eof:
+                piece = data[position : position + _INPUT_STEP_BYTES]
+                position += len(piece)
+                while piece and not inflater.eof:
+                    yield inflater.decompress(piece, _DECODE_STEP_BYTES)
+                    piece = inflater.unconsumed_tail
+            yield inflater.flush()
+            if not inflater.eof:
+                raise _CutError
+            position -= len(inflater.unused_data)
+            if position >= len(data):
+                return
+    except zlib.error as error:
+        raise _BrokenError(str(error)) from error
+    raise _BrokenError(f"it has more than {_MAX_MEMBERS} members")
 
 
 def _is_zlib(data: bytes) -> bool:
     # RFC 1950: method 8, and the first two bytes are a multiple of 31.
     return len(data) >= 2 and data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0
+
+
+def _unbrotli(data: bytes) -> Iterator[bytes]:
+    unpacker = brotli.Decompressor()
+    try:
+        piece = unpacker.process(data, output_buffer_limit=_DECODE_STEP_BYTES)
+        yield piece
+        while piece and not unpacker.is_finished():
+            piece = unpacker.process(b"", output_buffer_limit=_DECODE_STEP_BYTES)
+            yield piece
+        if not unpacker.is_finished():
+            raise _CutError
+    except brotli.error as error:
+        raise _BrokenError(str(error)) from error
+
+
+def _unzstd(data: bytes) -> Iterator[bytes]:
+    """Undo zstd, all its frames."""
+    # A window is memory that the sender chooses; RFC 9659 allows 8 MiB, clients accept more.
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_DECODED_BYTES)
+    position = 0
+    try:
+        for _ in range(_MAX_MEMBERS):
+            frame = decompressor.decompressobj()
+            while not frame.eof:
+                if position >= len(data):
+                    raise _CutError
+                piece = data[position : position + _ZSTD_STEP_BYTES]
+                position += len(piece)
+                yield frame.decompress(piece)
+            position -= len(frame.unused_data)
+            if position >= len(data):
+                return
+    except zstandard.ZstdError as error:
+        raise _BrokenError(str(error)) from error
+    raise _BrokenError(f"it has more than {_MAX_MEMBERS} frames")
+
+
+_DECODERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
+    "gzip": _gunzip,
+    "x-gzip": _gunzip,
+    "deflate": _deflate,
+    "br": _unbrotli,
+    "zstd": _unzstd,
+}
 
 
 def parse_json(data: bytes | str) -> Any:

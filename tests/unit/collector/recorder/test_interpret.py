@@ -176,7 +176,7 @@ def test_an_upstream_that_failed_is_an_error(end: str) -> None:
     assert attributes.STATUS_CODE not in span.attributes
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd"])
+@pytest.mark.parametrize("encoding", ["compress", "x-unknown"])
 def test_an_encoding_that_is_not_known_is_a_problem(encoding: str) -> None:
     headers = (("content-type", "application/json"), ("content-encoding", encoding))
     span = _span(response_headers=headers)
