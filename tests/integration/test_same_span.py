@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,12 +16,12 @@ from tests.integration.sdk.replay import Applications, applications
 from tracequill_collector.recorder.attributes import PREFIX
 from tracequill_collector.recorder.differences import ABSENT, DIFFERENCES, Attribute
 from tracequill_collector.recorder.interpret import interpret
-from tracequill_collector.recorder.span import encode_span
+from tracequill_collector.recorder.span import encode_spans
 
 pytestmark = pytest.mark.integration
 
 _VENDORS = ("openai", "bedrock")
-_ADDITIONS = (PREFIX, "session.id", "user.id", "metadata", "tag.tags")
+_ADDITIONS = (PREFIX, "session.id", "user.id", "tag.tags")
 _JSON_ATTRIBUTES = (
     "input.value",
     "output.value",
@@ -29,6 +29,8 @@ _JSON_ATTRIBUTES = (
     "json_schema",
     "function.arguments",
     "function_call_arguments_json",
+    "metadata",
+    "tool.parameters",
 )
 _OWN = [case for case in own_cases() if case.vendor in _VENDORS]
 _CORPUS = corpus_cases(*_VENDORS)
@@ -67,21 +69,56 @@ def test_every_difference_is_shown_by_a_case() -> None:
 
 def _compare(traced: Applications, case: Case) -> tuple[list[Attribute], set[str]]:
     """Give what differs without a reason, and the names of the reasons that were needed."""
-    theirs_span, exchange = traced.run(case)
-    theirs = _of_sdk(theirs_span)
-    ours = _of_recorder(encode_span(interpret(exchange, "default")))
+    their_spans, exchange = traced.run(case)
+    our_spans = encode_spans(interpret(exchange, "default"))
     unexplained: list[Attribute] = []
     used: set[str] = set()
-    for name in sorted(ours.keys() | theirs.keys()):
-        attribute = (name, ours.get(name, ABSENT), theirs.get(name, ABSENT))
-        if attribute[1] == attribute[2]:
-            continue
-        reasons = [item.name for item in DIFFERENCES if item.covers(theirs_span.name, attribute)]
+    for attribute in _differing(our_spans, their_spans):
+        reasons = [item.name for item in DIFFERENCES if item.covers(their_spans[0].name, attribute)]
         named = [reason for reason in reasons if reason in case.differences]
         used.update(named[:1] or reasons[:1])
         if not reasons:
             unexplained.append(attribute)
     return unexplained, used
+
+
+def _differing(
+    our_spans: Sequence[trace_pb2.Span], their_spans: Sequence[ReadableSpan]
+) -> Iterator[Attribute]:
+    """Give what differs between two trees of spans; where the trees differ, of the roots alone."""
+    our_depths = _depths([(item.span_id, item.parent_span_id) for item in our_spans])
+    their_depths = _depths(
+        [
+            (item.context.span_id, item.parent.span_id if item.parent else None)
+            for item in their_spans
+        ]
+    )
+    if our_depths != their_depths:
+        our_names = [item.name for item in our_spans]
+        their_names = [item.name for item in their_spans]
+        yield (
+            "spans",
+            list(zip(our_depths, our_names, strict=True)),
+            list(zip(their_depths, their_names, strict=True)),
+        )
+    for our_span, their_span in zip(our_spans, their_spans, strict=False):
+        ours, theirs = _of_recorder(our_span), _of_sdk(their_span)
+        if "metadata" not in theirs:
+            ours.pop("metadata", None)
+        for name in sorted(ours.keys() | theirs.keys()):
+            attribute = (name, ours.get(name, ABSENT), theirs.get(name, ABSENT))
+            if attribute[1] != attribute[2]:
+                yield attribute
+        if our_depths != their_depths:
+            return
+
+
+def _depths(ids: Sequence[tuple[Any, Any]]) -> list[int]:
+    """Give how deep each span lies; *ids* are each span's own and its parent's."""
+    depths: dict[Any, int] = {}
+    for span_id, parent_id in ids:
+        depths[span_id] = depths.get(parent_id, -1) + 1
+    return list(depths.values())
 
 
 def _of_sdk(span: ReadableSpan) -> dict[str, Any]:

@@ -40,14 +40,16 @@ class Applications:
             vendor: application for application in applications for vendor in application.vendors
         }
 
-    def run(self, case: Case) -> tuple[ReadableSpan, Exchange]:
-        """Make the call of *case*; give the instrumentor's span and the exchange that crossed."""
+    def run(self, case: Case) -> tuple[list[ReadableSpan], Exchange]:
+        """Make the call of *case*; give the instrumentor's spans, parents first, and the exchange
+        that crossed.
+        """
         self._upstream.case = case
         self._exporter.clear()
         # What the upstream answers may be an error, which is in the span as well.
         with contextlib.suppress(Exception):
             self._applications[case.vendor].call(case)
-        (span,) = self._exporter.get_finished_spans()
+        spans = _parents_first(self._exporter.get_finished_spans())
         upstream = self._upstream
         exchange = replace(
             case.exchange(),
@@ -57,7 +59,24 @@ class Applications:
             request_body=upstream.body,
             request_body_bytes=len(upstream.body),
         )
-        return span, exchange
+        return spans, exchange
+
+
+def _parents_first(finished: Sequence[ReadableSpan]) -> list[ReadableSpan]:
+    """Give one tree of spans, which end after those below them, in the order of its steps."""
+    below: dict[int, list[ReadableSpan]] = {}
+    for span in finished:
+        below.setdefault(span.parent.span_id if span.parent else 0, []).append(span)
+
+    def walk(parent_id: int) -> Iterator[ReadableSpan]:
+        for span in below.get(parent_id, ()):
+            yield span
+            yield from walk(span.context.span_id)
+
+    spans = list(walk(0))
+    assert len(below[0]) == 1
+    assert len(spans) == len(finished)
+    return spans
 
 
 @contextlib.contextmanager
