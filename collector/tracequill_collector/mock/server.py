@@ -35,8 +35,9 @@ def mock_app(upstream: MockUpstream) -> web.Application:
         for name, value in response.headers:
             sent.headers.add(name, value)
         await sent.prepare(request)
-        async for chunk in response.chunks:
-            await sent.write(chunk)
+        if request.method != "HEAD":
+            async for chunk in response.chunks:
+                await sent.write(chunk)
         await sent.write_eof()
         return sent
 
