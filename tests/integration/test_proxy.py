@@ -42,6 +42,10 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyProcess]:
 
 
 async def test_a_request_crosses_byte_for_byte(proxy: ProxyProcess) -> None:
+    """C10 and C13: gateways that dropped anthropic-beta and User-Agent got 429s (litellm 5060,
+    Context-Gateway 37); one that parsed paths took `messages` for a model (litellm 14478). Vendors
+    read doubled slashes, `%2F` and repeated keys in their own ways.
+    """
     body = b'{"model": "gpt",\r\n "x":  [1,2 ]}\xff\x00'
     requests: list[Message] = []
     sent = post(
@@ -82,6 +86,9 @@ async def test_a_request_crosses_byte_for_byte(proxy: ProxyProcess) -> None:
 
 
 async def test_a_request_without_a_body_gets_nothing_added(proxy: ProxyProcess) -> None:
+    """C10: HTTP clients inside a proxy add Accept, Accept-Encoding and User-Agent of their own, and
+    then the vendor answers somebody else.
+    """
     requests: list[Message] = []
     async with upstream(proxy.upstream_port, answering(plain(b"{}"), requests)):
         await ask(proxy, b"GET /openai/v1/models? HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -92,6 +99,10 @@ async def test_a_request_without_a_body_gets_nothing_added(proxy: ProxyProcess) 
 
 
 async def test_a_response_crosses_byte_for_byte(proxy: ProxyProcess) -> None:
+    """C08, C09 and C11: litellm unpacked bodies but kept their encoding's name or lost it, and
+    joined repeated Set-Cookie headers (25624); agentgateway broke compressed answers (3040); aisix
+    lost Retry-After on errors (144, 318); a 429 that reaches the client as 503 is not waited for.
+    """
     packed = gzip.compress(b'{"id": 1}')
     headers = [
         b"Set-Cookie: a=1",
@@ -137,6 +148,9 @@ async def test_a_chunked_response_stays_chunked_and_equal(proxy: ProxyProcess) -
 
 
 async def test_a_response_with_two_framings_is_not_passed_on(proxy: ProxyProcess) -> None:
+    """C09: Portkey sent Content-Length beside Transfer-Encoding (474); where one reader believes
+    one and the next the other, answers are cut apart.
+    """
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"
     async with upstream(proxy.upstream_port, answering(answer)):
         response = await ask(proxy, post(b"/openai/v1/x", b"{}"))
@@ -207,6 +221,9 @@ async def test_expect_100_continue_is_answered_here(proxy: ProxyProcess) -> None
 
 
 async def test_redirects_are_handed_to_the_client(proxy: ProxyProcess) -> None:
+    """C28, class redirects: MLflow's gateway followed one to an address that its check had not seen
+    (CVE-2026-64849), keys included.
+    """
     requests: list[Message] = []
     answer = plain(b"", b"Location: http://127.0.0.1:1/elsewhere", status=b"307 Temporary Redirect")
     async with upstream(proxy.upstream_port, answering(answer, requests)):
@@ -339,6 +356,7 @@ async def test_the_mock_answers_without_a_socket(proxy: ProxyProcess) -> None:
 
 
 async def test_connections_to_the_upstream_are_kept_and_reused(proxy: ProxyProcess) -> None:
+    """C18: a new TLS connection for each call costs more than all else that a proxy does."""
     connections = 0
 
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -365,6 +383,9 @@ async def test_connections_to_the_upstream_are_kept_and_reused(proxy: ProxyProce
 async def test_a_connection_that_may_not_be_reused_is_not(
     proxy: ProxyProcess, answer: bytes, closes: bool
 ) -> None:
+    """C18: calls failed on connections that the vendor had closed meanwhile (cache-fix 371,
+    headroom 1513); bytes nobody asked for would be the next call's answer.
+    """
     connections = 0
 
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -49,6 +49,7 @@ def proxy(tmp_path: Path) -> Iterator[ProxyProcess]:
 async def test_an_exchange_is_in_the_queue_when_the_client_has_the_last_byte(
     proxy: ProxyProcess, answer: bytes
 ) -> None:
+    """C24: litellm's spend logs live in memory and are gone with the pod (34675, 38157)."""
     async with upstream(proxy.upstream_port, answering(answer)):
         first = [await ask(proxy, post(b"/openai/v1/x", b"%d" % number)) for number in range(20)]
         async with client(proxy) as (reader, writer):
@@ -69,6 +70,7 @@ async def test_an_exchange_is_in_the_queue_when_the_client_has_the_last_byte(
 
 
 async def test_it_starts_again_after_a_kill_and_goes_on(proxy: ProxyProcess) -> None:
+    """C24: what is queued is kept over a kill."""
     async with upstream(proxy.upstream_port, answering(plain(b"{}"))):
         before = await ask(proxy, post(b"/openai/v1/x", b"1"))
         proxy.stop(signal.SIGKILL)
@@ -80,6 +82,7 @@ async def test_it_starts_again_after_a_kill_and_goes_on(proxy: ProxyProcess) -> 
 
 
 async def test_a_stop_lets_a_stream_finish_and_takes_no_new_call(proxy: ProxyProcess) -> None:
+    """C24: streams were cut by deployments (litellm 14334); PostHog drains for 600 s (73863)."""
     finish = asyncio.Event()
 
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,6 +108,7 @@ async def test_a_stop_lets_a_stream_finish_and_takes_no_new_call(proxy: ProxyPro
 
 
 async def test_an_upload_in_flight_is_finished_by_a_stop(proxy: ProxyProcess) -> None:
+    """C24: as above, for a request that is still coming."""
     requests: list[Message] = []
     started = asyncio.Event()
 

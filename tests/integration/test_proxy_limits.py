@@ -39,6 +39,10 @@ async def test_an_upstream_that_is_silent_too_long_is_a_504(tmp_path: Path) -> N
 
 
 async def test_a_stream_that_falls_silent_too_long_is_cut(tmp_path: Path) -> None:
+    """C05: an upstream that stalls is not a client that left; the record says which it was (litellm
+    37558).
+    """
+
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_body(reader, await read_head(reader))
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"part"))

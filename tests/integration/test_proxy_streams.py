@@ -53,6 +53,9 @@ async def read_chunk(reader: asyncio.StreamReader) -> bytes:
 
 
 async def test_each_chunk_arrives_before_the_next_is_sent(proxy: ProxyProcess) -> None:
+    """C01: unity-gateway read in pieces of 8,192 bytes and held heartbeats for minutes (361); in
+    litellm all tokens came at one instant (26102).
+    """
     events = [b"data: %d\n\n" % number for number in range(5)]
     seen = asyncio.Semaphore(0)
 
@@ -83,6 +86,7 @@ async def test_each_chunk_arrives_before_the_next_is_sent(proxy: ProxyProcess) -
 
 
 async def test_parts_of_a_request_arrive_before_the_next_is_sent(proxy: ProxyProcess) -> None:
+    """C01, the other way: an upload is not gathered either."""
     parts: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,6 +109,9 @@ async def test_parts_of_a_request_arrive_before_the_next_is_sent(proxy: ProxyPro
 async def test_a_client_that_leaves_a_stream_ends_the_upstream_and_the_part_is_recorded(
     proxy: ProxyProcess,
 ) -> None:
+    """C05: litellm went on paying for streams that nobody read, and logged nothing of them until
+    2026 (30630, 33736, 37558).
+    """
     upstream_ended = asyncio.Event()
 
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,6 +137,7 @@ async def test_a_client_that_leaves_a_stream_ends_the_upstream_and_the_part_is_r
 async def test_a_client_that_leaves_before_the_answer_ends_the_upstream(
     proxy: ProxyProcess,
 ) -> None:
+    """C05: as above, before the first byte."""
     trace = b"a" * 31 + b"1"
     upstream_ended = asyncio.Event()
     asked = asyncio.Event()
@@ -158,6 +166,7 @@ async def test_a_client_that_leaves_before_the_answer_ends_the_upstream(
 async def test_a_client_that_leaves_in_its_upload_never_ends_the_request_cleanly(
     proxy: ProxyProcess,
 ) -> None:
+    """C05: half a question with a clean end would be answered, and paid for."""
     trace = b"a" * 31 + b"2"
     got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
     started = asyncio.Event()
@@ -196,6 +205,9 @@ async def test_a_client_that_leaves_in_its_upload_never_ends_the_request_cleanly
 async def test_an_answer_that_is_cut_is_cut_for_the_client(
     proxy: ProxyProcess, head: bytes, reset: bool
 ) -> None:
+    """C06: a proxy that ends a cut stream cleanly, or adds `[DONE]`, sells half an answer as a
+    whole one (macprovider 187).
+    """
     received = asyncio.Event()
 
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -237,6 +249,7 @@ async def test_bytes_that_come_together_with_the_cut_still_cross(proxy: ProxyPro
 async def test_a_body_that_ends_with_the_connection_is_complete_unless_reset(
     proxy: ProxyProcess, reset: bool
 ) -> None:
+    """C06: as above, where only the connection's end tells."""
     received = asyncio.Event()
 
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -276,6 +289,7 @@ async def test_an_early_answer_ends_the_upload_and_crosses(proxy: ProxyProcess) 
 
 
 async def test_a_request_that_may_have_been_read_is_never_sent_twice(proxy: ProxyProcess) -> None:
+    """C19: a retry after the body may have arrived is billed twice (shunt 126, ComfyUI 16204)."""
     asked = 0
 
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -318,6 +332,7 @@ async def test_an_upstream_that_is_down_is_a_502_in_the_vendors_format(
 
 
 async def test_one_slow_client_does_not_stop_the_others(proxy: ProxyProcess) -> None:
+    """C17: one call that waits for its client must not hold up the loop."""
     piece = b"x" * 65536
 
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

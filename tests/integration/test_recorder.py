@@ -96,6 +96,7 @@ async def test_it_works_soon_and_stays_small(
 async def test_what_came_while_the_collector_was_away_arrives_once(
     proxy: Proxy, collector: StubCollector, recorder: RecorderProcess
 ) -> None:
+    """C22: with its sink away litellm 1.97 dropped rows and 1.98 kept them in memory (38193)."""
     await proxy.forward(250)
     await recorder.start()
     await until(lambda: bool(recorder.status("waiting")))
@@ -113,6 +114,9 @@ async def test_what_came_while_the_collector_was_away_arrives_once(
 async def test_a_collector_that_asks_to_wait_gets_each_span_in_the_end(
     proxy: Proxy, collector: StubCollector, recorder: RecorderProcess
 ) -> None:
+    """C23: Phoenix answers 503 when 20,000 spans wait (9512); senders that take that for an end
+    lose them. A wrong path (404) lost spans silently (14875).
+    """
     collector.statuses = [503, 429, 500, 404]
     await proxy.forward(3)
     async with collector.running():
@@ -125,6 +129,7 @@ async def test_a_collector_that_asks_to_wait_gets_each_span_in_the_end(
 async def test_after_kill_9_the_same_spans_come_again(
     proxy: Proxy, collector: StubCollector, recorder: RecorderProcess
 ) -> None:
+    """C24: ids fixed when forwarding make the second delivery the same span."""
     collector.may_answer.clear()
     await proxy.forward(5, case="openai-chat-stream")
     async with collector.running():
@@ -143,6 +148,7 @@ async def test_after_kill_9_the_same_spans_come_again(
 async def test_one_refused_span_is_a_dead_letter_and_the_others_arrive(
     proxy: Proxy, collector: StubCollector, recorder: RecorderProcess, tmp_path: Path
 ) -> None:
+    """C23: one span that can never be taken must not stop those behind it."""
     collector.refused_span_names = {"CreateEmbeddings"}
     await proxy.forward(6)
     await proxy.forward(1, case="openai-embeddings")
