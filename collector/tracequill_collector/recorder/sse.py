@@ -1,7 +1,8 @@
 """Server-sent events: bytes of a recorded body enter, events leave; their meaning is not known.
 
 Tolerant, because the body may be cut: CRLF, LF and lone CR end a line, ``data:`` needs no space
-after it, and a last event without its blank line still counts.
+after it, and a last event without its blank line still counts. One event at a time is held; it
+can be no larger than the body, which is recorded and decompressed up to a cap.
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
 
@@ -11,8 +12,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# str.splitlines would also split at U+2028 and others, which may stand in a JSON string.
-_LINE_END = re.compile(r"\r\n|\n|\r")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_SECTION_BYTES = 64 * 1024
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class ServerSentEvent(NamedTuple):
@@ -24,19 +26,37 @@ class ServerSentEvent(NamedTuple):
 
 def parse_sse(body: bytes) -> Iterator[ServerSentEvent]:
     """Give the events of *body* in order; comments and events without data are left out."""
-    text = body.decode("utf-8", errors="replace").removeprefix("\ufeff")
-    event = ""
-    data: list[str] = []
-    for line in _LINE_END.split(text):
+    event = b""
+    data: list[bytes] = []
+    for line in _lines(body):
         if not line:
             if data:
-                yield ServerSentEvent(event, "\n".join(data))
-            event, data = "", []
+                yield _event(event, data)
+                data = []
+            event = b""
             continue
-        name, _, value = line.partition(":")
-        if name == "data":
-            data.append(value.removeprefix(" "))
-        elif name == "event":
-            event = value.removeprefix(" ")
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            data.append(value.removeprefix(b" "))
+        elif name == b"event":
+            event = value.removeprefix(b" ")
     if data:
-        yield ServerSentEvent(event, "\n".join(data))
+        yield _event(event, data)
+
+
+def _lines(body: bytes) -> Iterator[bytes]:
+    """Give the lines of *body*, a section at a time: a body of line ends is millions of lines."""
+    position = len(_BYTE_ORDER_MARK) if body.startswith(_BYTE_ORDER_MARK) else 0
+    while position < len(body):
+        end = _LINE_END.search(body, position + _SECTION_BYTES)
+        section = body[position : end.end() if end else len(body)]
+        # Of bytes, unlike of text, it splits at these line ends only.
+        yield from section.splitlines()
+        position += len(section)
+
+
+def _event(event: bytes, data: list[bytes]) -> ServerSentEvent:
+    # A line end is never part of a character in UTF-8.
+    return ServerSentEvent(
+        event.decode("utf-8", errors="replace"), b"\n".join(data).decode("utf-8", errors="replace")
+    )

@@ -206,7 +206,7 @@ def test_an_interpreter_that_fails_leaves_a_plain_span(monkeypatch: pytest.Monke
     def fail(call: Call) -> None:
         raise LookupError(call.request_text)
 
-    monkeypatch.setattr(openai, "interpret", fail)
+    monkeypatch.setattr("tracequill_collector.recorder.interpret._INTERPRETERS", (fail,))
     span = _span()
 
     assert span.name == "POST /v1/chat/completions"
