@@ -22,6 +22,7 @@ from pydantic import (
     field_validator,
 )
 
+from tracequill._config import is_loopback
 from tracequill._sources import (
     ENV_PREFIX,
     FILE_ONLY,
@@ -36,14 +37,38 @@ from tracequill.errors import SettingsError
 
 
 class RouteSettings(BaseModel):
-    """One entry of ``routes:``: where a path prefix of the proxy leads."""
+    """One entry of ``routes:``. Each field is one row of ``docs/settings.md``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    upstream: str
-    """Base URL; ``{region}`` stands for the second path segment of the request."""
-    vendor: str | None = None
-    """Whose wire format it speaks: openai, bedrock, anthropic, ... Default: the route's name."""
+    upstream: str | None = Field(
+        default=None,
+        description="Base URL; `{region}` stands for the second segment of the path. A built-in "
+        "route has one.",
+    )
+    vendor: str | None = Field(
+        default=None,
+        description="Whose wire format it speaks: `openai`, `bedrock`, `anthropic`, … "
+        "Unset: the route's name.",
+    )
+    public: bool | None = Field(
+        default=None,
+        description="Whether only a public address may be connected to. Unset: yes for a vendor "
+        "on the internet whose upstream is the built-in one, else no.",
+    )
+    sign: Literal["aws"] | None = Field(
+        default=None,
+        description="`aws`: the proxy signs each call (SigV4) with its own AWS credentials, in "
+        "place of what the client sent. Only while `host` is loopback.",
+    )
+    sign_service: str | None = Field(
+        default=None,
+        description="The service to sign for. Unset: `bedrock` for the vendors `bedrock` and "
+        "`bedrock-agent`, `sagemaker` for `sagemaker`.",
+    )
+    sign_region: str | None = Field(
+        default=None, description="The region to sign for. Unset: that of the path."
+    )
 
 
 class ExporterSettings(BaseModel):
@@ -224,9 +249,15 @@ class Settings(BaseModel):
     proxy_project_name: str = Field(
         "default", description="The project of recorded calls that name none."
     )
+    proxy_sign: Words = Field(
+        default_factory=list,
+        description="Routes whose calls the proxy signs with its own AWS credentials: `bedrock`, "
+        "`bedrock-agent`, `sagemaker`. The same as `sign: aws` in their entries of `routes`.",
+    )
     routes: dict[str, RouteSettings] = Field(
         default_factory=dict,
-        description="More routes of the proxy, by name: `{upstream: URL, vendor: NAME}`.",
+        description="More routes of the proxy, and changes to the built-in ones, by name: "
+        "`{upstream: URL, vendor: NAME, …}`. See [routes](#routes).",
     )
     mock_latency_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
         0.0, description="Mock upstream: time before the first byte of an answer."
@@ -293,7 +324,7 @@ class Settings(BaseModel):
     @property
     def is_loopback(self) -> bool:
         """Whether ``host`` can be reached from this machine only."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        return is_loopback(self.host)
 
     @property
     def authentication(self) -> bool:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
@@ -26,6 +27,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from yarl import URL
 
 from tracequill_collector.proxy.headers import RawHeaders
+from tracequill_collector.proxy.public_address import NotPublicError, public_socket
 from tracequill_collector.proxy.route import Origin
 from tracequill_collector.proxy.upstream import (
     ClientBodyError,
@@ -56,6 +58,8 @@ class HttpUpstream:
         connect_seconds: float = CONNECT_SECONDS,
         read_seconds: float = READ_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
+        resolver: AbstractResolver | None = None,
+        public_socket: aiohttp.SocketFactoryType = public_socket,
     ) -> None:
         self._timeout = aiohttp.ClientTimeout(connect=connect_seconds)
         self._read_seconds = read_seconds
@@ -65,12 +69,15 @@ class HttpUpstream:
             weakref.WeakKeyDictionary()
         )
         self._uploads = asyncio.TaskGroup()
+        self._resolver = resolver
+        self._public_socket = public_socket
         self._connector: aiohttp.TCPConnector
+        self._public_connector: aiohttp.TCPConnector
 
     async def __aenter__(self) -> Self:
-        self._connector = aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=self._idle_seconds, ttl_dns_cache=_NAMES_SECONDS
-        )
+        # Two, so that no connection to any address is ever given to a call that wants a public one.
+        self._connector = self._open_connector(None)
+        self._public_connector = self._open_connector(self._public_socket)
         loop = asyncio.get_running_loop()
 
         @functools.lru_cache(maxsize=1024)
@@ -90,7 +97,19 @@ class HttpUpstream:
         traceback: TracebackType | None,
     ) -> None:
         await self._connector.close()
+        await self._public_connector.close()
         await self._uploads.__aexit__(kind, error, traceback)
+
+    def _open_connector(
+        self, socket_factory: aiohttp.SocketFactoryType | None
+    ) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(
+            limit=0,
+            keepalive_timeout=self._idle_seconds,
+            ttl_dns_cache=_NAMES_SECONDS,
+            resolver=self._resolver,
+            socket_factory=socket_factory,
+        )
 
     async def send(self, request: UpstreamRequest) -> HttpResponse:
         """Send *request* once and give the response as soon as its head is there."""
@@ -128,9 +147,10 @@ class HttpUpstream:
         """Give a connection on which nothing was sent yet or everything was answered."""
         assert origin is not None
         request = self._connection_request(origin)
+        connector = self._public_connector if origin.public else self._connector
         while True:
             try:
-                connection = await self._connector.connect(request, [], self._timeout)
+                connection = await connector.connect(request, [], self._timeout)
             except TimeoutError as error:
                 raise UpstreamError(
                     f"{origin.authority} did not accept a connection within "
@@ -362,6 +382,13 @@ def _allowed_idle_seconds(keep_alive_header: str) -> float:
 
 def _cause(error: BaseException) -> str:
     """Say what failed without quoting a byte of the exchange."""
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(
+        error.os_error, NotPublicError
+    ):
+        return (
+            "its address is not public, and this route leads to the internet; if that is meant, "
+            "set 'public: false' for the route in tracequill.yaml"
+        )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its name cannot be resolved"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):

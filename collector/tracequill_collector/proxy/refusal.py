@@ -28,6 +28,7 @@ class Refusal:
 # Status: reason phrase, then the error's name for AWS, for Google and for Anthropic.
 _KINDS: dict[int, tuple[str, str, str, str]] = {
     400: ("Bad Request", "ValidationException", "INVALID_ARGUMENT", "invalid_request_error"),
+    403: ("Forbidden", "AccessDeniedException", "PERMISSION_DENIED", "permission_error"),
     404: ("Not Found", "ResourceNotFoundException", "NOT_FOUND", "not_found_error"),
     405: ("Method Not Allowed", "ValidationException", "INVALID_ARGUMENT", "invalid_request_error"),
     413: ("Content Too Large", "ValidationException", "INVALID_ARGUMENT", "request_too_large"),

@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
 
 from tracequill.settings import RouteSettings
 from tracequill_collector.errors import PermanentError, StartError
+from tracequill_collector.proxy.sigv4 import Scope
 
 _REGION_MARK = "{region}"
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
@@ -37,7 +38,18 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("sagemaker", "sagemaker", "https://runtime.sagemaker.{region}.amazonaws.com"),
     (_MOCK, _MOCK, ""),
 )
-_REGIONAL = frozenset(name for name, _, upstream in _TABLE if _REGION_MARK in upstream)
+# Built-in routes that lead to this machine.
+_LOCAL = frozenset({"ollama", _MOCK})
+# What AWS calls a service in a signature; bedrock-runtime and both agents are one.
+_SIGNED_SERVICES = {"bedrock": "bedrock", "bedrock-agent": "bedrock", "sagemaker": "sagemaker"}
+_AWS_DOMAINS = (
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".amazonaws.eu",
+    ".api.amazonwebservices.com.cn",
+    ".api.amazonwebservices.eu",
+    ".api.aws",
+)
 
 
 class RouteError(PermanentError):
@@ -50,7 +62,7 @@ class RouteError(PermanentError):
         self.vendor = vendor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Origin:
     """Scheme, host and port of an upstream."""
 
@@ -59,6 +71,13 @@ class Origin:
     port: int
     authority: str
     """What stands in the ``Host`` header."""
+    public: bool = False
+    """Only a public address may be connected to."""
+
+    @functools.cached_property
+    def is_aws(self) -> bool:
+        """Whether AWS answers there, under its own name, and checks signatures."""
+        return self.host.endswith(_AWS_DOMAINS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +90,12 @@ class Route:
     """Base URL, perhaps with ``{region}``; empty for what is built in."""
     regional: bool
     """The second path segment is a region."""
+    public: bool = False
+    """The upstream is on the internet; no other address is connected to."""
+    sign_service: str = ""
+    """The service that calls are signed for; empty: they cross with what the client gave them."""
+    sign_region: str = ""
+    """The region that calls are signed for; empty: that of the path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +111,8 @@ class Target:
     """None for what is built in."""
     path: str
     """Raw path and query at the upstream, nothing decoded, nothing normalised."""
+    scope: Scope | None = None
+    """What the proxy signs this call for, with its own credentials; None: it does not."""
 
 
 class RouteTable:
@@ -95,28 +122,26 @@ class RouteTable:
         self,
         routes: Mapping[str, RouteSettings] | None = None,
         upstreams: Mapping[str, str] | None = None,
+        sign: Iterable[str] = (),
     ) -> None:
         """Join the built-in routes, *routes* of the configuration and replaced *upstreams*.
 
-        Raises StartError for a name or a URL that cannot be.
+        Calls on the routes named by *sign* are signed. Raises StartError for a name or a URL that
+        cannot be, and for a route whose signature would not be known.
         """
         self._routes = {
-            name: Route(name, vendor, upstream, name in _REGIONAL)
+            name: Route(name, vendor, upstream, _REGION_MARK in upstream, name not in _LOCAL)
             for name, vendor, upstream in _TABLE
         }
-        for name, settings in (routes or {}).items():
-            if not _NAME.fullmatch(name) or name in _PAGES:
-                raise StartError(
-                    f"routes: {name!r} cannot be a route's name. "
-                    "Use lower-case letters, digits and hyphens, and no page's name "
-                    f"({', '.join(sorted(_PAGES))})."
-                )
-            regional = _REGION_MARK in settings.upstream
-            self._routes[name] = Route(
-                name, settings.vendor or name, settings.upstream.rstrip("/"), regional
-            )
+        configured = dict(routes or {})
+        for name, settings in configured.items():
+            self._configure(name, settings)
         for name, upstream in (upstreams or {}).items():
-            self._replace(name, upstream)
+            route = self._known(name, "TRACEQUILL_UPSTREAM_" + name.upper().replace("-", "_"))
+            # Who writes a host into a variable may mean any host.
+            self._routes[name] = replace(route, upstream=upstream.rstrip("/"), public=False)
+        for name in {*sign, *(name for name, one in configured.items() if one.sign)}:
+            self._sign(name, configured.get(name, RouteSettings()))
         for route in self._routes.values():
             if route.upstream:
                 _base(route, "us-east-1")
@@ -126,6 +151,11 @@ class RouteTable:
     def names(self) -> list[str]:
         """The names of all routes, sorted."""
         return sorted(self._routes)
+
+    @property
+    def signed_names(self) -> list[str]:
+        """The names of the routes whose calls are signed, sorted."""
+        return sorted(name for name, route in self._routes.items() if route.sign_service)
 
     def find(self, raw: str) -> Target:
         """Give the target of the raw request target *raw*, path and query as they came.
@@ -162,17 +192,58 @@ class RouteTable:
         at_upstream = f"{prefix}/{rest}{mark}{query}"
         if route.name == _MOCK:
             vendor = _mock_vendor(rest)
-        return Target(route, vendor, region, origin, at_upstream)
+        scope = None
+        if route.sign_service:
+            scope = Scope(route.sign_region or region, route.sign_service)
+        return Target(route, vendor, region, origin, at_upstream, scope)
 
-    def _replace(self, name: str, upstream: str) -> None:
+    def _configure(self, name: str, settings: RouteSettings) -> None:
+        if not _NAME.fullmatch(name) or name in _PAGES:
+            raise StartError(
+                f"routes: {name!r} cannot be a route's name. "
+                "Use lower-case letters, digits and hyphens, and no page's name "
+                f"({', '.join(sorted(_PAGES))})."
+            )
         route = self._routes.get(name)
-        variable = "TRACEQUILL_UPSTREAM_" + name.upper().replace("-", "_")
+        if settings.upstream is not None:
+            upstream = settings.upstream.rstrip("/")
+            vendor = settings.vendor or name
+            route = Route(name, vendor, upstream, _REGION_MARK in upstream)
+        elif route is None or not route.upstream:
+            raise StartError(
+                f"routes: {name!r} names no upstream. Add upstream: https://host/path."
+            )
+        elif settings.vendor is not None:
+            route = replace(route, vendor=settings.vendor)
+        if settings.public is not None:
+            route = replace(route, public=settings.public)
+        self._routes[name] = route
+
+    def _known(self, name: str, variable: str) -> Route:
+        route = self._routes.get(name)
         if route is None:
             raise StartError(
                 f"{variable} names the route {name!r}, which does not exist. "
                 f"The routes are {', '.join(self.names)}.{_nearest(name, self.names)}"
             )
-        self._routes[name] = Route(name, route.vendor, upstream.rstrip("/"), route.regional)
+        return route
+
+    def _sign(self, name: str, settings: RouteSettings) -> None:
+        route = self._known(name, "TRACEQUILL_PROXY_SIGN")
+        service = settings.sign_service or _SIGNED_SERVICES.get(route.vendor, "")
+        if not route.upstream or not service:
+            raise StartError(
+                f"calls on the route {name!r} cannot be signed: its vendor {route.vendor!r} is "
+                f"none of {', '.join(_SIGNED_SERVICES)}. Set routes.{name}.sign_service to AWS's "
+                "name of the service, or do not sign."
+            )
+        if not route.regional and not settings.sign_region:
+            raise StartError(
+                f"calls on the route {name!r} cannot be signed: its upstream has no {{region}}. "
+                f"Set routes.{name}.sign_region."
+            )
+        region = settings.sign_region or ""
+        self._routes[name] = replace(route, sign_service=service, sign_region=region)
 
 
 def _base(route: Route, region: str) -> tuple[Origin, str]:
@@ -194,7 +265,9 @@ def _base(route: Route, region: str) -> tuple[Origin, str]:
     ):
         raise _bad_upstream(route)
     default = 443 if parts.scheme == "https" else 80
-    return Origin(parts.scheme, parts.hostname, port or default, parts.netloc), parts.path
+    port = port or default
+    origin = Origin(parts.scheme, parts.hostname, port, parts.netloc, route.public)
+    return origin, parts.path
 
 
 def _bad_upstream(route: Route) -> StartError:

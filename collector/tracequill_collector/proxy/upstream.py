@@ -14,6 +14,7 @@ from typing import Protocol
 from tracequill_collector.errors import RetryableError
 from tracequill_collector.proxy.headers import RawHeaders, text
 from tracequill_collector.proxy.route import Origin
+from tracequill_collector.proxy.sigv4 import Scope
 
 ReadBody = Callable[[], Awaitable[bytes]]
 """Gives the next bytes of a request body, and nothing at its end."""
@@ -22,7 +23,7 @@ BUILT_IN_BODY_MAX_BYTES = 64 * 1024 * 1024
 
 
 class UpstreamError(RetryableError):
-    """The upstream gave no response; *status* is what the caller is told, 502 or 504."""
+    """The upstream gave no response; *status* is what the caller is told: 502, 503 or 504."""
 
     def __init__(self, message: str, *, status: int = 502) -> None:
         super().__init__(message)
@@ -54,6 +55,8 @@ class UpstreamRequest:
     read_more: ReadBody | None
     """Gives the rest; None when *body* is all."""
     chunked: bool
+    scope: Scope | None = None
+    """What the request is to be signed for before it goes out; None: it goes as it is."""
 
 
 class UpstreamResponse(Protocol):

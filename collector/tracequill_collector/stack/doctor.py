@@ -353,7 +353,8 @@ def _dead_letters(settings: Settings) -> Finding:
 
 async def _upstreams(settings: Settings) -> list[Finding]:
     """Whether configured upstreams accept a connection; nothing is sent to them."""
-    urls = {name: route.upstream for name, route in settings.routes.items()} | settings.upstreams
+    urls = {name: one.upstream for name, one in settings.routes.items() if one.upstream}
+    urls |= settings.upstreams
     findings = []
     for name, url in sorted(urls.items()):
         parts = urlsplit(url.replace("{region}", "us-east-1"))

@@ -46,7 +46,7 @@ def test_gemini_reads_code_and_status() -> None:
 
 
 @pytest.mark.parametrize("vendor", ["openai", "bedrock", "anthropic", "gemini", "", "vllm"])
-@pytest.mark.parametrize("status", [400, 404, 405, 413, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 413, 500, 502, 503, 504])
 def test_every_refusal_says_its_length_and_type(vendor: str, status: int) -> None:
     refusal = refuse(vendor, status, "code", "message.")
 
