@@ -22,6 +22,7 @@ CORPUS_VARIABLE = "TRACEQUILL_CORPUS"
 START_UNIX_NS = 1_790_000_000_000_000_000
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SPAN_ID = "b7ad6b7169203331"
+BOUNDARY = "boundary-of-a-case"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class Case:
     """Entries of the recorder's table of differences that this case shows."""
     extra_body: tuple[str, ...] = ()
     """Fields of the request that a client gives as ``extra_body``."""
+    client: str = ""
+    """Which of a library's clients calls, where it has several: ``async``."""
+    form: tuple[dict[str, Any], ...] = ()
+    """The parts of a request that is a form, as the case writes them."""
     fields: dict[str, Any] = field(default_factory=dict)
     """Fields of the exchange that differ from a plain, complete one."""
 
@@ -48,6 +53,11 @@ class Case:
     def request_json(self) -> Any:
         """The request body as JSON."""
         return json.loads(self.request_body)
+
+    @property
+    def request_type(self) -> str:
+        """The content type of the request."""
+        return f"multipart/form-data; boundary={BOUNDARY}" if self.form else "application/json"
 
     def exchange(self, **changes: Any) -> Exchange:
         """Give the exchange that the proxy keeps of this call."""
@@ -68,7 +78,7 @@ class Case:
             error="",
             status=self.status,
             chunk_count=1,
-            request_headers=(("content-type", "application/json"),),
+            request_headers=(("content-type", self.request_type),),
             response_headers=self.response_headers,
             request_body_bytes=len(self.request_body),
             response_body_bytes=len(self.response_body),
@@ -124,6 +134,8 @@ def _read_own(path: Path) -> Case:
         response_body=body,
         differences=frozenset(content.get("differences", ())),
         extra_body=tuple(request.get("extra_body", ())),
+        form=tuple(request.get("body", {}).get("form", ())),
+        client=request.get("client", ""),
         fields=content.get("exchange", {}),
     )
 
@@ -151,6 +163,12 @@ def encode_body(body: dict[str, Any]) -> bytes:
         return (text if isinstance(text, str) else "\n".join(text)).encode()
     if "base64" in body:
         return base64.b64decode(body["base64"])
+    if "form" in body:
+        return b"".join(map(_form_part, body["form"])) + f"--{BOUNDARY}--\r\n".encode()
+    if "ndjson" in body:
+        return b"".join(
+            json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in body["ndjson"]
+        )
     if "sse" in body:
         return b"".join(_sse(event) for event in body["sse"])
     if "eventstream" in body:
@@ -164,6 +182,16 @@ def _sse(event: Any) -> bytes:
     data = json.dumps(event, ensure_ascii=False)
     name = f"event: {event['type']}\n" if "type" in event else ""
     return f"{name}data: {data}\n\n".encode()
+
+
+def _form_part(part: dict[str, Any]) -> bytes:
+    disposition = f'form-data; name="{part["name"]}"'
+    if "filename" in part:
+        disposition += f'; filename="{part["filename"]}"'
+    head = f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n"
+    if "content_type" in part:
+        head += f"Content-Type: {part['content_type']}\r\n"
+    return head.encode() + b"\r\n" + encode_body(part) + b"\r\n"
 
 
 def _eventstream_message(message: dict[str, Any]) -> bytes:

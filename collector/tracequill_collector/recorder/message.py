@@ -36,6 +36,7 @@ IMAGE_URL = f"{MessageContentAttributes.MESSAGE_CONTENT_IMAGE}.{ImageAttributes.
 CALL_ID = ToolCallAttributes.TOOL_CALL_ID
 CALL_NAME = ToolCallAttributes.TOOL_CALL_FUNCTION_NAME
 CALL_ARGUMENTS = ToolCallAttributes.TOOL_CALL_FUNCTION_ARGUMENTS_JSON
+CALL_SIGNATURE = ToolCallAttributes.TOOL_CALL_REASONING_SIGNATURE
 INPUT_MESSAGES = SpanAttributes.LLM_INPUT_MESSAGES
 OUTPUT_MESSAGES = SpanAttributes.LLM_OUTPUT_MESSAGES
 TOOL_SCHEMA = ToolAttributes.TOOL_JSON_SCHEMA
@@ -48,11 +49,13 @@ REDACTED = "__REDACTED__"
 def messages_attributes(prefix: str, messages: Iterable[Mapping[str, Any]]) -> Pairs:
     """Flatten *messages* under *prefix*, ``llm.input_messages`` or ``llm.output_messages``."""
     for index, message in enumerate(messages):
-        yield from _message_attributes(f"{prefix}.{index}.", message)
+        yield from message_attributes(f"{prefix}.{index}.", message)
 
 
-def _message_attributes(prefix: str, message: Mapping[str, Any]) -> Pairs:
+def message_attributes(prefix: str, message: Mapping[str, Any]) -> Pairs:
+    """Flatten one message; *prefix* ends with a dot."""
     yield prefix + ROLE, message.get("role")
+    yield prefix + NAME, text_or_none(message.get("name"))
     yield prefix + CONTENT, message.get("content")
     for index, part in enumerate(message.get("contents", ())):
         inner = f"{prefix}{CONTENTS}.{index}."
@@ -70,6 +73,7 @@ def _message_attributes(prefix: str, message: Mapping[str, Any]) -> Pairs:
         if isinstance(arguments, dict):
             arguments = to_json(arguments)
         yield inner + CALL_ARGUMENTS, text_or_none(arguments)
+        yield inner + CALL_SIGNATURE, text_or_none(call.get("signature"))
 
 
 def tool_attributes(tools: Iterable[Any]) -> Pairs:

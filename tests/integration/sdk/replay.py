@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from openinference.instrumentation.bedrock import BedrockInstrumentor
+from openinference.instrumentation.google_genai import GoogleGenAIInstrumentor
 from openinference.instrumentation.openai import OpenAIInstrumentor
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -18,11 +19,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.exchange_cases import Case
 from tests.integration.sdk.bedrock_application import BedrockApplication
+from tests.integration.sdk.gemini_application import GeminiApplication
 from tests.integration.sdk.openai_application import OpenAIApplication
 from tests.integration.sdk.upstream import Application, Upstream, serve
 from tracequill_collector.exchange import Exchange
 
-_INSTRUMENTORS = (OpenAIInstrumentor, BedrockInstrumentor)
+_INSTRUMENTORS = (OpenAIInstrumentor, BedrockInstrumentor, GoogleGenAIInstrumentor)
 
 
 class Applications:
@@ -93,9 +95,12 @@ def applications() -> Iterator[Applications]:
         instrumentor.instrument(tracer_provider=provider)
     try:
         with serve(upstream) as url:
-            yield Applications(
-                upstream, (OpenAIApplication(upstream), BedrockApplication(url)), exporter
-            )
+            with contextlib.closing(GeminiApplication(url)) as gemini:
+                yield Applications(
+                    upstream,
+                    (OpenAIApplication(upstream), BedrockApplication(url), gemini),
+                    exporter,
+                )
     finally:
         for instrumentor in instrumentors:
             instrumentor.uninstrument()

@@ -10,6 +10,9 @@ _LLM = "|".join(
     (
         r"ChatCompletion|Completion|Response|CreateEmbeddings",
         r"bedrock\.converse(_stream)?|bedrock\.invoke_model(_with_response_stream)?",
+        r"(beta\.)?messages\.(create|stream|parse|count_tokens)",
+        r"(Async)?(GenerateContent(Stream)?|EmbedContent|InteractionsResource\.create)",
+        r"(Async)?Caches\.create",
     )
 )
 

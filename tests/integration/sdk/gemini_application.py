@@ -1,0 +1,97 @@
+"""An application that calls Gemini with Google's own library."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from google import genai
+from google.genai import types
+
+from tests.exchange_cases import Case
+
+# Fields of a request that stand beside its generationConfig, and in the library's config.
+_CONFIGURED = (
+    "cachedContent",
+    "labels",
+    "safetySettings",
+    "systemInstruction",
+    "toolConfig",
+    "tools",
+)
+
+
+class GeminiApplication:
+    """Clients of the Gemini API and of Vertex AI before the upstream at *url*."""
+
+    vendors: tuple[str, ...] = ("gemini",)
+
+    def __init__(self, url: str) -> None:
+        options = types.HttpOptions(
+            base_url=url, retry_options=types.HttpRetryOptions(attempts=1), timeout=10_000
+        )
+        self._gemini = genai.Client(api_key="none", http_options=options)
+        self._vertex = genai.Client(vertexai=True, api_key="none", http_options=options)
+
+    def call(self, case: Case) -> None:
+        """Make the call of *case*."""
+        client = self._vertex if "/publishers/" in case.path else self._gemini
+        if case.client == "async":
+            asyncio.run(_call_async(client, case))
+            return
+        method, arguments, streams = _operation(client, case)
+        answer = method(**arguments)
+        if streams:
+            for _ in answer:
+                pass
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._gemini.close()
+        self._vertex.close()
+
+
+async def _call_async(client: genai.Client, case: Case) -> None:
+    async with client.aio as asynchronous:
+        method, arguments, streams = _operation(asynchronous, case)
+        answer = await method(**arguments)
+        if streams:
+            async for _ in answer:
+                pass
+
+
+def _operation(client: Any, case: Case) -> tuple[Any, dict[str, Any], bool]:
+    """Give the library's method for *case*, its arguments, and whether it streams."""
+    body = case.request_json
+    resource = case.path.partition("?")[0].rpartition("/")[2]
+    if resource == "interactions":
+        return client.interactions.create, body, body.get("stream") is True
+    if resource == "cachedContents":
+        model = body.pop("model")
+        return client.caches.create, {"model": model, "config": body}, False
+    model, _, operation = resource.partition(":")
+    match operation:
+        case "generateContent" | "streamGenerateContent":
+            config = {**body.get("generationConfig", {})}
+            config |= {name: body[name] for name in _CONFIGURED if name in body}
+            arguments = {"model": model, "contents": body["contents"], "config": config or None}
+            if operation == "generateContent":
+                return client.models.generate_content, arguments, False
+            return client.models.generate_content_stream, arguments, True
+        case "batchEmbedContents":
+            contents = [request["content"] for request in body["requests"]]
+            config = _without(body["requests"][0], "content", "model")
+        case "embedContent":
+            contents = body["content"]
+            config = _without(body, "content")
+        case "predict":
+            contents = [instance["content"] for instance in body["instances"]]
+            config = {**_without(body["instances"][0], "content"), **body.get("parameters", {})}
+        case _:
+            raise AssertionError(case.path)
+    arguments = {"model": model, "contents": contents, "config": config or None}
+    return client.models.embed_content, arguments, False
+
+
+def _without(value: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: item for name, item in value.items() if name not in names}
