@@ -38,6 +38,7 @@ class MemoryQueue:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.backlog_bytes = 0
+        self.is_busy = False
         self.error: Exception | None = None
 
     def append(self, record: Record) -> None:

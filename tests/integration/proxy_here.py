@@ -28,6 +28,8 @@ class Limits:
     connect_seconds: float = 5
     read_seconds: float = 5
     built_in_body_max_bytes: int = 1000
+    body_max_bytes: int = 1 << 20
+    queue: MemoryQueue = field(default_factory=MemoryQueue)
 
 
 @dataclass
@@ -41,7 +43,7 @@ class ProxyHere(ProxyProcess):
 
 @contextlib.asynccontextmanager
 async def proxy_with(folder: Path, limits: Limits) -> AsyncIterator[ProxyHere]:
-    here = ProxyHere(folder)
+    here = ProxyHere(folder, queue=limits.queue)
     metrics = ProxyMetrics()
     sink = ExchangeSink(
         here.queue, max_bytes=1 << 30, on_full="forward", count_lost=metrics.count_lost
@@ -57,7 +59,7 @@ async def proxy_with(folder: Path, limits: Limits) -> AsyncIterator[ProxyHere]:
             BuiltInUpstream(MockUpstream(), body_max_bytes=limits.built_in_body_max_bytes),
             sink,
             metrics,
-            limits=ForwardLimits(body_max_bytes=1 << 20, calls_max=limits.calls_max),
+            limits=ForwardLimits(body_max_bytes=limits.body_max_bytes, calls_max=limits.calls_max),
             spill_folder=folder,
             project_name="default",
         )
@@ -70,3 +72,4 @@ async def proxy_with(folder: Path, limits: Limits) -> AsyncIterator[ProxyHere]:
         here.port = await here.server.start("127.0.0.1", 0)
         yield here
         await here.server.stop(0)
+    await sink.close()

@@ -33,6 +33,11 @@ class BodyTee:
         self._kept = 0
         self._file: FileIO | None = None
 
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes ``take`` will give."""
+        return self._kept
+
     def add(self, chunk: bytes) -> None:
         """Note that *chunk* passed. Never raises: a full disk cuts the record, not the call."""
         self.size += len(chunk)

@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11
 
 from tracequill_collector.proxy.answer import CONTINUE, Answer, ClientGoneError, Written
+from tracequill_collector.proxy.callers import reason_to_refuse
 from tracequill_collector.proxy.context import read_context
 from tracequill_collector.proxy.headers import (
     SPAN_ID,
@@ -90,11 +91,11 @@ class Forwarder:
             self.metrics.count_request("none", error.status)
             answer.refuse(refuse(error.vendor, error.status, error.code, str(error)))
             return answer.result
-        if (reason := self._why_not(request)) is not None:
+        if (reason := self._why_not(request, target)) is not None:
             status, code, message = reason
             self.metrics.count_request(target.route.name, status)
             # What follows an upgrade is no request.
-            answer.keep_alive = answer.keep_alive and status == 503
+            answer.keep_alive = answer.keep_alive and status != 501
             answer.refuse(refuse(target.vendor, status, code, message))
             return answer.result
         self.calls += 1
@@ -109,10 +110,12 @@ class Forwarder:
                 self.idle.set()
         return answer.result
 
-    def _why_not(self, request: web.BaseRequest) -> tuple[int, str, str] | None:
+    def _why_not(self, request: web.BaseRequest, target: Target) -> tuple[int, str, str] | None:
         if "websocket" in request.headers.get("Upgrade", "").lower():
             # Other upgrades may be ignored (RFC 9110 section 7.8): clients try h2c unasked.
             return 501, "no_websocket", "WebSocket is not forwarded. Call this API directly."
+        if (reason := reason_to_refuse(target, request.raw_headers)) is not None:
+            return 403, "signature", reason
         if self.calls >= self.limits.calls_max:
             return 503, "busy", f"{self.calls} calls are in flight, which is the most. Try again."
         if self.sink.refuses:
@@ -169,21 +172,21 @@ class _Call:
             finally:
                 await response.close()
         except UpstreamError as error:
-            recording.finish("upstream_unreachable", str(error))
+            await recording.finish_aside("upstream_unreachable", str(error))
             self._refuse(error.status, "upstream", str(error))
         except UpstreamCutError as error:
-            recording.finish("upstream_cut", str(error))
+            await recording.finish_aside("upstream_cut", str(error))
             self._answer.cut()
         except ClientBodyError as error:
-            recording.finish("client_disconnected", str(error))
+            await recording.finish_aside("client_disconnected", str(error))
             self._refuse(error.status, "bad_body", str(error))
         except ClientGoneError:
-            recording.finish("client_disconnected", "the client closed the connection.")
+            await recording.finish_aside("client_disconnected", "the client closed the connection.")
         except asyncio.CancelledError:
             # aiohttp cancels a call when its client hangs up, and when the process stops.
             gone = self._request.transport is None
             who = "the client closed the connection." if gone else "the proxy was stopped."
-            recording.finish("client_disconnected", who)
+            await recording.finish_aside("client_disconnected", who)
             self._answer.keep_alive = False
             raise
         except Exception as error:
@@ -191,7 +194,7 @@ class _Call:
             where = "".join(traceback.format_tb(error.__traceback__))
             failure = type(error).__name__
             _log.error("forwarding failed unexpectedly", extra={"error": failure, "at": where})
-            recording.finish("upstream_cut", f"the proxy failed: {failure}.")
+            await recording.finish_aside("upstream_cut", f"the proxy failed: {failure}.")
             self._refuse(500, "internal", f"it failed on this call ({failure}).")
 
     async def _send(self) -> UpstreamResponse:
@@ -220,6 +223,7 @@ class _Call:
                 body=body,
                 read_more=None if complete else self._read_more,
                 chunked=chunked,
+                scope=self._target.scope,
             )
         )
 
@@ -264,7 +268,7 @@ class _Call:
             data = await response.read()
         # The upstream is let go and the exchange kept before the client can see the end.
         await response.close()
-        recording.finish("complete")
+        await recording.finish_aside("complete")
         answer.finish(data)
 
     def _refuse(self, status: int, code: str, message: str) -> None:

@@ -7,9 +7,11 @@ what the bodies mean.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -31,6 +33,8 @@ _PAUSE_SECONDS = 1.0
 # A full queue is tried again after this even when its reader seems to stand still.
 _PROBE_SECONDS = 10.0
 _LOG_SECONDS = 10.0
+# Copying and writing more than this takes longer than other calls should wait.
+_SMALL_BYTES = 1024 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +46,15 @@ class ExchangeQueue(Protocol):
     def backlog_bytes(self) -> int:
         """What the reader has not yet taken."""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether ``append`` would have to wait for another thread."""
+
     def append(self, record: Record) -> None:
-        """Write *record* so that it survives this process; QueueFullError past the cap."""
+        """Write *record* so that it survives this process; QueueFullError past the cap.
+
+        May be called in any thread.
+        """
 
 
 class ExchangeSink:
@@ -67,6 +78,17 @@ class ExchangeSink:
         self._failed_until = 0.0
         self._probe_at = 0.0
         self._logged_at = -_LOG_SECONDS
+        # One: each large exchange takes several times its size in memory while it is written.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="large-exchanges")
+
+    async def close(self) -> None:
+        """Wait until what is written aside is written."""
+        await asyncio.to_thread(self._thread.shutdown)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether ``keep`` would stop all calls for a while."""
+        return self._queue.is_busy
 
     @property
     def backlog_bytes(self) -> int:
@@ -117,6 +139,13 @@ class ExchangeSink:
             known = isinstance(error, CollectorError)
             reason = error.strerror if isinstance(error, OSError) else type(error).__name__
             self._lost("queue_failed", str(error) if known else f"the queue failed: {reason}")
+
+    async def keep_aside(self, make: Callable[[], Exchange], *, is_large: bool) -> None:
+        """Make and keep an exchange in a thread, also when the caller is cancelled meanwhile."""
+        loop = asyncio.get_running_loop()
+        # Small ones wait for the queue alone, and not for what is copied before.
+        thread = self._thread if is_large else None
+        await asyncio.shield(loop.run_in_executor(thread, lambda: self.keep(make())))
 
     def _pause(self) -> None:
         now = self._monotonic()
@@ -177,7 +206,20 @@ class Recording:
         if self._finished:
             return
         self._finished = True
-        self._sink.keep(self._exchange(end, error))
+        self._sink.keep(self._exchange(end, error, time.time_ns()))
+
+    async def finish_aside(self, end: End, error: str = "") -> None:
+        """As ``finish``, but in a thread where that would stop all other calls for a while."""
+        kept_bytes = self.request_body.kept_bytes + self._response_body.kept_bytes
+        is_large = kept_bytes > _SMALL_BYTES
+        if self._finished or not (is_large or self._sink.is_busy):
+            self.finish(end, error)
+            return
+        self._finished = True
+        end_unix_ns = time.time_ns()
+        await self._sink.keep_aside(
+            lambda: self._exchange(end, error, end_unix_ns), is_large=is_large
+        )
 
     def discard(self) -> None:
         """Keep nothing: the call was never forwarded."""
@@ -185,7 +227,7 @@ class Recording:
         self.request_body.close()
         self._response_body.close()
 
-    def _exchange(self, end: End, error: str) -> Exchange:
+    def _exchange(self, end: End, error: str, end_unix_ns: int) -> Exchange:
         context = self.context
         target = self._target
         return Exchange(
@@ -200,7 +242,7 @@ class Recording:
             traced=context.traced,
             start_unix_ns=self._start_unix_ns,
             first_byte_unix_ns=self._first_byte_unix_ns,
-            end_unix_ns=time.time_ns(),
+            end_unix_ns=end_unix_ns,
             end=end,
             error=error,
             status=self._status,

@@ -18,9 +18,6 @@ Constraints:
 
 The format of what is written stands in ``segment.py``. A queue's folder holds the segments,
 ``consumers`` (``checkpoint.py``), ``quarantine``, ``writer.lock`` and ``reserve``.
-
-Operations: ``open`` takes the lock and recovers (``recovery.py``); ``consume`` and ``append`` take
-a record; ``close`` finishes what was accepted.
 """
 
 from __future__ import annotations
@@ -115,6 +112,7 @@ class QueueWriter:
         self._committing = False
         self._sync_wanted = False
         self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -139,9 +137,8 @@ class QueueWriter:
         """
         disk = disk or Disk()
         if segment_bytes is None:
-            segment_bytes = min(
-                SEGMENT_BYTES, max(_SEGMENT_MIN_BYTES, max_bytes // _SEGMENTS_IN_CAP)
-            )
+            share = max(_SEGMENT_MIN_BYTES, max_bytes // _SEGMENTS_IN_CAP)
+            segment_bytes = min(SEGMENT_BYTES, share)
         try:
             disk.make_folder(folder)
             lock = await FolderLock.acquire(
@@ -158,6 +155,11 @@ class QueueWriter:
                 f"the queue at {folder} cannot be opened: {error.strerror}. "
                 "Correct the folder, or set another data_dir."
             ) from error
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether ``append`` would have to wait for a write in another thread."""
+        return self._writing.locked()
 
     @property
     def problem(self) -> str:
@@ -213,7 +215,7 @@ class QueueWriter:
     def append(self, record: Record) -> None:
         """Give *record* to the kernel; a sync follows within 100 ms and nobody waits for it.
 
-        Raises as ``consume`` does. Blocks for one write, never for a sync.
+        Raises as ``consume`` does. Blocks for one write, never for a sync. For any thread.
         """
         draft = self._draft(record)
         if self._refusal(draft) is not None:
@@ -222,10 +224,10 @@ class QueueWriter:
         with self._writing:
             _, error = self._write([draft])
         if error is not None:
-            self._note(error)
+            self._problem = (str(error), time.monotonic())
             raise error
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_SYNC_SECONDS, self._sync_soon)
+            self._loop.call_soon_threadsafe(self._sync_later)
 
     async def close(self) -> None:
         """Finish what was accepted, make it durable, and give the queue back."""
@@ -236,8 +238,7 @@ class QueueWriter:
             self._timer.cancel()
             self._timer = None
         await self._idle.wait()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self._finish)
+        await self._loop.run_in_executor(self._thread, self._finish)
         self._thread.shutdown()
         self._lock.release()
 
@@ -265,16 +266,13 @@ class QueueWriter:
     def _refuse_unless_fits(self, draft: Draft) -> None:
         full = self._refusal(draft)
         if full is not None:
-            self._note(full)
+            self._problem = (str(full), time.monotonic())
             try:
                 raise full
             finally:
                 # It holds this frame, and the record. Held by it in turn, both would stay until
                 # the garbage collector comes by, which counts objects and not bytes.
                 del full
-
-    def _note(self, problem: RetryableError) -> None:
-        self._problem = (str(problem), time.monotonic())
 
     # --- committing in groups (the loop) ------------------------------------------------
 
@@ -284,6 +282,10 @@ class QueueWriter:
             self._committing = True
             self._idle.clear()
             asyncio.get_running_loop().call_soon(self._start_commit)
+
+    def _sync_later(self) -> None:
+        if self._timer is None and not self._closed:
+            self._timer = self._loop.call_later(_SYNC_SECONDS, self._sync_soon)
 
     def _sync_soon(self) -> None:
         self._timer = None
@@ -319,7 +321,7 @@ class QueueWriter:
                 )
         problem = result.write_error or result.sync_error
         if problem is not None:
-            self._note(problem)
+            self._problem = (str(problem), time.monotonic())
         if self._waiting or self._sync_wanted:
             self._start_commit()
         else:

@@ -12,14 +12,17 @@ import resource
 import sys
 
 from tracequill.settings import Settings
+from tracequill_collector.errors import StartError
 from tracequill_collector.mock import MockUpstream
 from tracequill_collector.proxy.app import ProxyServer
+from tracequill_collector.proxy.credentials import AwsCredentials
 from tracequill_collector.proxy.forward import Forwarder, ForwardLimits
 from tracequill_collector.proxy.http_upstream import HttpUpstream
 from tracequill_collector.proxy.metrics import ProxyMetrics
 from tracequill_collector.proxy.record import ExchangeSink
 from tracequill_collector.proxy.route import RouteTable
-from tracequill_collector.proxy.upstream import BuiltInUpstream
+from tracequill_collector.proxy.signing import SigningUpstream
+from tracequill_collector.proxy.upstream import BuiltInUpstream, Upstream
 from tracequill_collector.queue import quarantine
 from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.writer import QueueWriter
@@ -36,7 +39,8 @@ _log = logging.getLogger(__name__)
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Forward and record calls until *stop* is set."""
-    routes = RouteTable(settings.routes, settings.upstreams)
+    routes = RouteTable(settings.routes, settings.upstreams, settings.proxy_sign)
+    _check_signing(settings, routes)
     # A call takes two sockets: the client's and the upstream's.
     connections_max = min(_CONNECTIONS_MAX, (_raise_file_limit() - _FILES_RESERVED) // 2)
     folder = settings.proxy_queue_dir.parent
@@ -51,9 +55,14 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             on_full=settings.proxy_on_queue_full,
             count_lost=metrics.count_lost,
         )
+        stack.push_async_callback(sink.close)
+        upstream: Upstream = await stack.enter_async_context(HttpUpstream())
+        if routes.signed_names:
+            credentials = await stack.enter_async_context(AwsCredentials())
+            upstream = SigningUpstream(upstream, credentials.get, folder)
         forwarder = Forwarder(
             routes,
-            await stack.enter_async_context(HttpUpstream()),
+            upstream,
             BuiltInUpstream(
                 MockUpstream(
                     settings.mock_latency_seconds,
@@ -88,6 +97,17 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         await stop.wait()
         await server.stop(_DRAIN_SECONDS)
         _log.info("proxy stopped")
+
+
+def _check_signing(settings: Settings, routes: RouteTable) -> None:
+    """Refuse to sign for whoever reaches this machine: nobody is asked for a key yet."""
+    if routes.signed_names and not settings.is_loopback:
+        raise StartError(
+            f"host is {settings.host!r}, which other machines can reach, and calls on "
+            f"{', '.join(routes.signed_names)} are signed with the proxy's own AWS credentials, "
+            "which anybody there could spend. Set host to 127.0.0.1, or take these routes out of "
+            "TRACEQUILL_PROXY_SIGN and 'sign: aws' out of their entries in tracequill.yaml."
+        )
 
 
 def _raise_file_limit() -> int:
