@@ -21,14 +21,14 @@ from openinference.semconv.trace import (
 from tracequill_collector.recorder import (
     bedrock_claude,
     bedrock_converse,
+    bedrock_error,
     bedrock_invoke,
     openai_chat,
 )
-from tracequill_collector.recorder.body import header, parse_json
-from tracequill_collector.recorder.call import Call, Failure, Interpretation
+from tracequill_collector.recorder.body import parse_json
+from tracequill_collector.recorder.call import Call, Interpretation
 from tracequill_collector.recorder.eventstream import parse_eventstream
 from tracequill_collector.recorder.message import mapping
-from tracequill_collector.recorder.secret import remove_keys
 
 Operation = Literal["Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"]
 
@@ -44,23 +44,6 @@ _SPAN_NAMES: dict[Operation, str] = {
     "InvokeModel": "bedrock.invoke_model",
     "InvokeModelWithResponseStream": "bedrock.invoke_model_with_response_stream",
 }
-# The errors that botocore has classes for; any other is a plain ClientError.
-_MODELED_ERRORS = frozenset(
-    {
-        "AccessDeniedException",
-        "ConflictException",
-        "InternalServerException",
-        "ModelErrorException",
-        "ModelNotReadyException",
-        "ModelStreamErrorException",
-        "ModelTimeoutException",
-        "ResourceNotFoundException",
-        "ServiceQuotaExceededException",
-        "ServiceUnavailableException",
-        "ThrottlingException",
-        "ValidationException",
-    }
-)
 
 
 def operation_of(method: str, segments: list[str]) -> Operation | None:
@@ -92,7 +75,10 @@ def interpret(call: Call) -> Interpretation | None:
         result.problems.append("request body is not a JSON object")
     if not call.succeeded:
         if call.exchange.status:
-            result.fail(_failure(call, operation), call.exchange.end_unix_ns)
+            result.fail(
+                bedrock_error.failure(call, operation, describes=operation != "InvokeModel"),
+                call.exchange.end_unix_ns,
+            )
     elif operation.endswith("Stream"):
         _add_stream(call, operation, model_id, result)
     elif isinstance(call.response_json, dict):
@@ -149,9 +135,11 @@ def _events(
         payload = parse_json(message.payload)
         kind = message.text_header(":message-type")
         if kind != "event":
-            result.fail(
-                _stream_failure(message.headers, payload, operation), call.exchange.end_unix_ns
+            # As the instrumentor, which sets the message of some of them itself.
+            failure = bedrock_error.stream_failure(
+                message, operation, describes=operation == "ConverseStream"
             )
+            result.fail(failure, call.exchange.end_unix_ns)
             return
         if isinstance(payload, dict):
             yield message.text_header(":event-type"), payload
@@ -206,42 +194,3 @@ def _chunks(call: Call, operation: Operation, result: Interpretation) -> Iterato
             yield event
         else:
             result.problems.append("stream holds a chunk that is not a JSON object")
-
-
-# --- errors -------------------------------------------------------------------------------
-
-
-def _failure(call: Call, operation: Operation) -> Failure:
-    """Give the error that botocore raises for this answer."""
-    body = mapping(call.response_json)
-    code = header(call.exchange.response_headers, "x-amzn-errortype")
-    code = str(code or body.get("code") or body.get("__type") or call.exchange.status)
-    code = code.partition(":")[0].rpartition("#")[2]
-    text = body.get("message", body.get("Message", ""))
-    message = _client_error(code, operation, text)
-    if code in _MODELED_ERRORS:
-        name, module = code, "botocore.errorfactory"
-    else:
-        name, module = "ClientError", "botocore.exceptions"
-    # The instrumentor lets the context of a plain InvokeModel name the exception, and sets the
-    # others itself.
-    description = "" if operation == "InvokeModel" else message
-    return Failure(f"{module}.{name}", message, description)
-
-
-def _stream_failure(headers: dict[str, Any], payload: Any, operation: Operation) -> Failure:
-    """Give the error that botocore raises for a frame that is not an event."""
-    if headers.get(":message-type") == "error":
-        code = headers.get(":error-code", "Unknown")
-        text = headers.get(":error-message", "")
-    else:
-        code = headers.get(":exception-type", "Unknown")
-        text = mapping(payload).get("message", "")
-    message = _client_error(str(code), operation, text)
-    description = message if operation == "ConverseStream" else ""
-    return Failure("botocore.exceptions.EventStreamError", message, description)
-
-
-def _client_error(code: str, operation: Operation, text: Any) -> str:
-    said = remove_keys(text) if isinstance(text, str) else ""
-    return f"An error occurred ({code}) when calling the {operation} operation: {said}"

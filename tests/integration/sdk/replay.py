@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.exchange_cases import Case
+from tests.integration.sdk.bedrock_agent_application import BedrockAgentApplication
 from tests.integration.sdk.bedrock_application import BedrockApplication
 from tests.integration.sdk.gemini_application import GeminiApplication
 from tests.integration.sdk.openai_application import OpenAIApplication
@@ -98,7 +99,12 @@ def applications() -> Iterator[Applications]:
             with contextlib.closing(GeminiApplication(url)) as gemini:
                 yield Applications(
                     upstream,
-                    (OpenAIApplication(upstream), BedrockApplication(url), gemini),
+                    (
+                        OpenAIApplication(upstream),
+                        BedrockApplication(url),
+                        BedrockAgentApplication(url),
+                        gemini,
+                    ),
                     exporter,
                 )
     finally:

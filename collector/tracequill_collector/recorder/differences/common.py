@@ -10,6 +10,7 @@ _LLM = "|".join(
     (
         r"ChatCompletion|Completion|Response|CreateEmbeddings",
         r"bedrock\.converse(_stream)?|bedrock\.invoke_model(_with_response_stream)?",
+        r"bedrock_agent\..*|bedrock\.(retrieve(_and_generate)?|apply_guardrail)",
         r"(beta\.)?messages\.(create|stream|parse|count_tokens)",
         r"(Async)?(GenerateContent(Stream)?|EmbedContent|InteractionsResource\.create)",
         r"(Async)?Caches\.create",

@@ -1,0 +1,53 @@
+"""An application that calls Bedrock's agents and knowledge bases with boto3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import boto3
+from botocore.config import Config
+
+from tests.exchange_cases import Case
+
+
+class BedrockAgentApplication:
+    """boto3's client of the agents' runtime before the upstream at *url*."""
+
+    vendors: tuple[str, ...] = ("bedrock-agent",)
+
+    def __init__(self, url: str) -> None:
+        self._client = boto3.client(
+            "bedrock-agent-runtime",
+            region_name="us-east-1",
+            endpoint_url=url,
+            aws_access_key_id="none",
+            aws_secret_access_key="none",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
+    def call(self, case: Case) -> None:
+        """Make the call of *case*."""
+        method, names = self._method([unquote(part) for part in case.path.strip("/").split("/")])
+        answer = method(**names, **case.request_json)
+        for name in ("completion", "stream"):
+            for _ in answer.get(name, ()):
+                pass
+
+    def _method(self, segments: list[str]) -> tuple[Callable[..., Any], dict[str, str]]:
+        """Give the client's method for a path, and what the path says."""
+        client = self._client
+        match segments:
+            case ["agents", agent, "agentAliases", alias, "sessions", session, "text"]:
+                names = {"agentId": agent, "agentAliasId": alias, "sessionId": session}
+                return client.invoke_agent, names
+            case ["agents", session]:
+                return client.invoke_inline_agent, {"sessionId": session}
+            case ["knowledgebases", base, "retrieve"]:
+                return client.retrieve, {"knowledgeBaseId": base}
+            case ["retrieveAndGenerate"]:
+                return client.retrieve_and_generate, {}
+            case ["retrieveAndGenerateStream"]:
+                return client.retrieve_and_generate_stream, {}
+        raise AssertionError(f"no operation has the path {segments}")
