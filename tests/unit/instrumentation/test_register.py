@@ -66,7 +66,7 @@ def test_one_line_says_where_prompts_go(
     captured = capsys.readouterr()
     assert captured.err == (
         "Tracequill sends prompts and answers of project 'shop' to "
-        "https://collector:9/v1/traces (traced: bedrock, openai).\n"
+        "https://collector:9/v1/traces (traced: anthropic, bedrock, google_genai, openai).\n"
     )
     assert captured.out == ""
 
