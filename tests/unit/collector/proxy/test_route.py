@@ -4,7 +4,8 @@ import pytest
 
 from tracequill.settings import RouteSettings
 from tracequill_collector.errors import StartError
-from tracequill_collector.proxy.route import RouteError, RouteTable
+from tracequill_collector.proxy.route import Origin, RouteError, RouteTable
+from tracequill_collector.proxy.sigv4 import Scope
 
 ROUTES = RouteTable()
 
@@ -202,3 +203,119 @@ def test_an_upstream_that_is_no_base_url_stops_the_start_without_repeating_it(ur
         RouteTable(upstreams={"openai": url})
 
     assert "s3cret" not in str(caught.value)
+
+
+def origin(routes: RouteTable, path: str) -> Origin:
+    found = routes.find(path).origin
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic", "gemini", "mistral", "together", "groq"])
+def test_vendors_on_the_internet_are_reached_at_public_addresses_only(name: str) -> None:
+    assert origin(ROUTES, f"/{name}/v1/x").public
+    assert not origin(RouteTable(upstreams={name: "http://127.0.0.1:1"}), f"/{name}/v1/x").public
+
+
+def test_ollama_and_routes_of_ones_own_may_be_anywhere_unless_they_say_so() -> None:
+    routes = RouteTable(
+        {
+            "vllm": RouteSettings(upstream="http://10.0.0.7:8000"),
+            "gateway": RouteSettings(upstream="https://gateway.example", public=True),
+            "openai": RouteSettings(upstream="https://eu.api.openai.com"),
+            "bedrock": RouteSettings(public=False),
+        }
+    )
+
+    assert not origin(routes, "/ollama/api/chat").public
+    assert not origin(routes, "/vllm/v1/models").public
+    assert origin(routes, "/gateway/v1/models").public
+    assert not origin(routes, "/openai/v1/models").public
+    bedrock = origin(routes, "/bedrock/eu-west-1/model/m/converse")
+    assert (bedrock.public, bedrock.host) == (False, "bedrock-runtime.eu-west-1.amazonaws.com")
+
+
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [
+        ("/bedrock/us-east-1/model/m/converse", Scope("us-east-1", "bedrock")),
+        ("/bedrock-agent/eu-west-1/sessions/", Scope("eu-west-1", "bedrock")),
+        ("/sagemaker/us-west-2/endpoints/e/invocations", Scope("us-west-2", "sagemaker")),
+        ("/endpoint/model/m/converse", Scope("eu-central-1", "bedrock")),
+        ("/mantle/us-east-1/v1/responses", Scope("us-east-1", "bedrock-mantle")),
+        ("/openai/v1/responses", None),
+    ],
+)
+def test_a_signature_is_for_the_service_by_its_name_for_signing(
+    path: str, scope: Scope | None
+) -> None:
+    """B3: the host is bedrock-runtime, the name in a signature is bedrock."""
+    routes = RouteTable(
+        {
+            "bedrock": RouteSettings(sign="aws"),
+            "endpoint": RouteSettings(
+                upstream="https://vpce.example", vendor="bedrock", sign_region="eu-central-1"
+            ),
+            "mantle": RouteSettings(
+                upstream="https://bedrock-mantle.{region}.api.aws",
+                vendor="openai",
+                sign="aws",
+                sign_service="bedrock-mantle",
+            ),
+        },
+        sign=["bedrock-agent", "sagemaker", "endpoint"],
+    )
+
+    assert routes.find(path).scope == scope
+    assert routes.signed_names == ["bedrock", "bedrock-agent", "endpoint", "mantle", "sagemaker"]
+
+
+def test_a_signed_route_with_a_replaced_upstream_is_signed_for_its_region() -> None:
+    """B2: the host is the one that is really called."""
+    routes = RouteTable(upstreams={"bedrock": "https://vpce-1.example:8443"}, sign=["bedrock"])
+
+    target = routes.find("/bedrock/us-west-2/model/m/converse")
+
+    assert target.scope == Scope("us-west-2", "bedrock")
+    assert target.origin is not None
+    assert target.origin.authority == "vpce-1.example:8443"
+
+
+@pytest.mark.parametrize(
+    ("routes", "sign", "message"),
+    [
+        ({}, ["bedrok"], r"TRACEQUILL_PROXY_SIGN.*'bedrok'.*Did you mean 'bedrock'"),
+        ({}, ["openai"], r"'openai' cannot be signed.*sign_service"),
+        ({}, ["mock"], r"'mock' cannot be signed"),
+        (
+            {"own": RouteSettings(upstream="https://h", vendor="bedrock", sign="aws")},
+            [],
+            r"no {region}.*routes\.own\.sign_region",
+        ),
+        ({"own": RouteSettings(vendor="bedrock")}, [], r"'own' names no upstream"),
+        ({"mock": RouteSettings(vendor="bedrock")}, [], r"'mock' names no upstream"),
+    ],
+)
+def test_a_route_that_cannot_be_stops_the_start(
+    routes: dict[str, RouteSettings], sign: list[str], message: str
+) -> None:
+    with pytest.raises(StartError, match=message):
+        RouteTable(routes, sign=sign)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_aws"),
+    [
+        ("bedrock-runtime.us-east-1.amazonaws.com", True),
+        ("bedrock-runtime.cn-north-1.amazonaws.com.cn", True),
+        ("bedrock-mantle.us-east-1.api.aws", True),
+        ("VPCE-1.bedrock-runtime.us-east-1.VPCE.amazonaws.com", True),
+        ("127.0.0.1", False),
+        ("amazonaws.com.evil.example", False),
+        ("localhost.localstack.cloud", False),
+    ],
+)
+def test_aws_is_known_by_its_names(host: str, is_aws: bool) -> None:
+    routes = RouteTable(upstreams={"bedrock": f"https://{host}"})
+
+    assert origin(routes, "/bedrock/us-east-1/x").is_aws == is_aws
