@@ -7,10 +7,14 @@ Payload of a record of kind EXCHANGE, all integers little-endian::
     version u8 (1) · header length u32 · header (JSON) · request body · response body
 
 The lengths of the bodies stand in the header.
+
+Keys of vendors are no part of it. The proxy leaves out headers and values of queries by name;
+``remove_keys`` is the net below that, for the proxy and for what the recorder makes of an exchange.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass, field, fields
 from typing import Literal
@@ -26,6 +30,30 @@ Headers = tuple[tuple[str, str], ...]
 """Names and values in the order they crossed, repeated ones repeated, secrets already removed."""
 
 End = Literal["complete", "client_disconnected", "upstream_cut", "upstream_unreachable"]
+
+
+KEY_REMOVED = "[key removed]"
+
+# A pattern cannot know every key. None of its parts may try each position of a long run again.
+_KEY = re.compile(
+    r"""
+      (?<![A-Za-z0-9])
+      (?:
+          (?:sk|pk|rk|ek|gsk|xai|tgp|hf|nvapi|r8|pplx)[-_][A-Za-z0-9_\-*]{6,}       # vendors' keys
+        | AIza[A-Za-z0-9_\-*]{10,}                                          # Google
+        | (?:AKIA|ASIA|ABSK)[A-Za-z0-9+/=*]{12,}                            # AWS
+        | (?<![_\-])eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)?  # JWT
+        | [A-Za-z0-9_\-]{0,12}\*{4,}[A-Za-z0-9_\-*]{0,12}                   # a half-masked key
+      )
+    | (?<=[Bb]earer\ )[A-Za-z0-9_\-.=+/~]{8,}
+    """,
+    re.VERBOSE,
+)
+
+
+def remove_keys(text: str) -> str:
+    """Give *text* with everything that looks like a key replaced."""
+    return _KEY.sub(KEY_REMOVED, text)
 
 
 @dataclass(frozen=True, slots=True)

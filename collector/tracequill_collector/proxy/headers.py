@@ -10,6 +10,8 @@ import functools
 from collections.abc import Sequence
 from urllib.parse import unquote
 
+from tracequill_collector.exchange import remove_keys
+
 RawHeaders = Sequence[tuple[bytes, bytes]]
 """Names and values as they came, in order, repeated ones repeated."""
 
@@ -74,6 +76,8 @@ _RECORDED_RESPONSE_PREFIXES = ("anthropic-ratelimit-", "openai-", "x-amzn-", "x-
 _SECRET_WORDS = ("auth", "cookie", "credential", "oidc", "password", "secret", "security", "sign")
 
 _HIDDEN = "***"
+# Longer values are not kept in the cache.
+_CACHED_MAX_BYTES = 256
 # Parameters whose values are known to be no secrets; all other values are hidden.
 _RECORDED_PARAMETERS = frozenset(
     {
@@ -147,23 +151,27 @@ def client_headers(
 def recorded_request_headers(headers: RawHeaders) -> tuple[tuple[str, str], ...]:
     """Give the request headers that may be kept; never one that could hold a key."""
     return tuple(
-        (name, text(value)) for raw, value in headers if (name := _recorded_request_name(raw))
+        (name, _recorded_value(value))
+        for raw, value in headers
+        if (name := _recorded_request_name(raw))
     )
 
 
 def recorded_response_headers(headers: RawHeaders) -> tuple[tuple[str, str], ...]:
     """Give the response headers that may be kept; never one that could hold a key."""
     return tuple(
-        (name, text(value)) for raw, value in headers if (name := _recorded_response_name(raw))
+        (name, _recorded_value(value))
+        for raw, value in headers
+        if (name := _recorded_response_name(raw))
     )
 
 
 def recorded_path(path: str) -> str:
     """Give *path* with each value of its query hidden that is not known to be harmless."""
     path, mark, query = path.partition("?")
-    if not query:
-        return path + mark
-    return path + mark + "&".join(_recorded_parameter(part) for part in query.split("&"))
+    if query:
+        query = "&".join(_recorded_parameter(part) for part in query.split("&"))
+    return remove_keys(path + mark + query)
 
 
 def text(value: bytes) -> str:
@@ -172,6 +180,19 @@ def text(value: bytes) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         return value.decode("latin-1")
+
+
+def _recorded_value(value: bytes) -> str:
+    """Give a value as text. A key in the wrong header is still a key."""
+    if len(value) <= _CACHED_MAX_BYTES:
+        return _short_value(value)
+    return remove_keys(text(value))
+
+
+# Cached: most values of a client come with every call.
+@functools.lru_cache(maxsize=4096)
+def _short_value(value: bytes) -> str:
+    return remove_keys(text(value))
 
 
 # Cached: the same few names come with every call.

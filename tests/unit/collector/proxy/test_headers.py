@@ -173,3 +173,24 @@ def test_header_bytes_of_any_encoding_are_recorded_as_text() -> None:
 )
 def test_values_of_a_query_are_hidden_unless_known_to_be_harmless(path: str, recorded: str) -> None:
     assert recorded_path(path) == recorded
+
+
+@pytest.mark.parametrize("name", [b"user-agent", b"x-request-id", b"openai-organization"])
+def test_a_key_in_the_wrong_header_is_not_recorded(name: bytes) -> None:
+    """C27: what is recorded by name may still hold a key by mistake."""
+    for key in (b"sk-canary-7d41b0", b"sk-canary-7d41b0" + b"0" * 500):
+        headers = [(name, b"first " + key)]
+
+        [(_, asked)] = recorded_request_headers(headers)
+        assert asked == "first [key removed]"
+        for _, answered in recorded_response_headers(headers):
+            assert answered == "first [key removed]"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/x?sk-canary-7d41b0=1", "/v1/x?model=sk-canary-7d41b0", "/v1/sk-canary-7d41b0/x"],
+)
+def test_a_key_in_the_wrong_place_of_a_path_is_not_recorded(path: str) -> None:
+    """C27: Gemini takes its key in the query; a client that mixes things up puts it anywhere."""
+    assert "canary" not in recorded_path(path)

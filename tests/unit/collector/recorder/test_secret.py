@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tracequill_collector.recorder.secret import remove_keys
@@ -38,3 +40,14 @@ def test_a_bearer_token_is_removed() -> None:
 )
 def test_other_words_stay(text: str) -> None:
     assert remove_keys(text) == text
+
+
+@pytest.mark.parametrize("piece", ["-eyJ", "_eyJ", "eyJ.", "sk-", "***-", "-", "AIza-", "Bearer "])
+def test_no_text_takes_longer_than_its_length(piece: str) -> None:
+    """Class: DoS. A pattern that tries each position of a run anew takes minutes for a megabyte,
+    as litellm's boundary of dashes did (CVE-2024-8984).
+    """
+    started = time.process_time()
+    remove_keys(piece * (400_000 // len(piece)))
+
+    assert time.process_time() - started < 2
