@@ -16,7 +16,7 @@ from openinference.semconv.trace import SpanAttributes
 
 from tracequill_collector.errors import PermanentError
 from tracequill_collector.exchange import Exchange
-from tracequill_collector.recorder import bedrock, bedrock_agent, gemini, openai
+from tracequill_collector.recorder import anthropic, bedrock, bedrock_agent, gemini, openai
 from tracequill_collector.recorder.body import parse_json, to_json
 from tracequill_collector.recorder.call import Call, Failure, Interpretation
 from tracequill_collector.recorder.message import Pairs, mapping
@@ -29,6 +29,7 @@ _INTERPRETERS: tuple[Callable[[Call], Interpretation | None], ...] = (
     bedrock.interpret,
     bedrock_agent.interpret,
     gemini.interpret,
+    anthropic.interpret,
     openai.interpret,
 )
 

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from openinference.instrumentation.anthropic import AnthropicInstrumentor
 from openinference.instrumentation.bedrock import BedrockInstrumentor
 from openinference.instrumentation.google_genai import GoogleGenAIInstrumentor
 from openinference.instrumentation.openai import OpenAIInstrumentor
@@ -18,6 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.exchange_cases import Case
+from tests.integration.sdk.anthropic_application import AnthropicApplication
 from tests.integration.sdk.bedrock_agent_application import BedrockAgentApplication
 from tests.integration.sdk.bedrock_application import BedrockApplication
 from tests.integration.sdk.gemini_application import GeminiApplication
@@ -25,7 +27,12 @@ from tests.integration.sdk.openai_application import OpenAIApplication
 from tests.integration.sdk.upstream import Application, Upstream, serve
 from tracequill_collector.exchange import Exchange
 
-_INSTRUMENTORS = (OpenAIInstrumentor, BedrockInstrumentor, GoogleGenAIInstrumentor)
+_INSTRUMENTORS = (
+    OpenAIInstrumentor,
+    AnthropicInstrumentor,
+    BedrockInstrumentor,
+    GoogleGenAIInstrumentor,
+)
 
 
 class Applications:
@@ -101,6 +108,7 @@ def applications() -> Iterator[Applications]:
                     upstream,
                     (
                         OpenAIApplication(upstream),
+                        AnthropicApplication(upstream),
                         BedrockApplication(url),
                         BedrockAgentApplication(url),
                         gemini,

@@ -7,6 +7,7 @@ No input or output, and nothing at run time depends on it.
 
 from __future__ import annotations
 
+from tracequill_collector.recorder.differences.anthropic import ANTHROPIC
 from tracequill_collector.recorder.differences.bedrock import BEDROCK
 from tracequill_collector.recorder.differences.common import COMMON
 from tracequill_collector.recorder.differences.difference import ABSENT, Attribute, Difference
@@ -14,5 +15,5 @@ from tracequill_collector.recorder.differences.openai import OPENAI
 
 __all__ = ["ABSENT", "DIFFERENCES", "Attribute", "Difference"]
 
-DIFFERENCES: tuple[Difference, ...] = (*COMMON, *OPENAI, *BEDROCK)
+DIFFERENCES: tuple[Difference, ...] = (*COMMON, *OPENAI, *ANTHROPIC, *BEDROCK)
 """All of them."""

@@ -56,6 +56,24 @@ def equal_after(change: Callable[[Any], Any]) -> Callable[[Any, Any], bool]:
     return lambda ours, theirs: bool(change(ours) == change(theirs))
 
 
+def without_nulls(value: Any) -> Any:
+    """Give *value* without the fields that are null."""
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: without_nulls(item) for key, item in value.items() if item is not None}
+
+
+def holds(ours: Any, theirs: Any) -> bool:
+    """Tolerate that ours has more fields than theirs, at any depth."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return all(holds(ours.get(key), value) for key, value in theirs.items())
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) >= len(theirs) and all(map(holds, ours, theirs))
+    return bool(ours == theirs)
+
+
 def has_more(ours: Any, theirs: Any) -> bool:
     """Tolerate an object of ours that has more fields than theirs."""
     both_objects = isinstance(ours, dict) and isinstance(theirs, dict)

@@ -9,15 +9,8 @@ from tracequill_collector.recorder.differences.difference import (
     Difference,
     equal_after,
     has_more,
+    without_nulls,
 )
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {key: _without_nulls(item) for key, item in value.items() if item is not None}
 
 
 def _with_wire_names(value: Any) -> Any:
@@ -46,7 +39,7 @@ OPENAI: tuple[Difference, ...] = (
         ours="the tool as the vendor sent it",
         theirs="the tool with a null for each field that the library knows",
         reason="Which fields these are depends on the version of the library.",
-        tolerates=equal_after(lambda value: _without_nulls(_with_wire_names(value))),
+        tolerates=equal_after(lambda value: without_nulls(_with_wire_names(value))),
     ),
     Difference(
         "openai-python-names",
