@@ -160,7 +160,8 @@ def encode_body(body: dict[str, Any]) -> bytes:
         return json.dumps(body["json"], ensure_ascii=False).encode()
     if "text" in body:
         text = body["text"]
-        return (text if isinstance(text, str) else "\n".join(text)).encode()
+        whole: str = text if isinstance(text, str) else "\n".join(text)
+        return (whole * int(body.get("repeat", 1))).encode()
     if "base64" in body:
         return base64.b64decode(body["base64"])
     if "form" in body:
@@ -198,6 +199,9 @@ def _eventstream_message(message: dict[str, Any]) -> bytes:
     if "chunk" in message:
         inner = json.dumps(message["chunk"], ensure_ascii=False).encode()
         payload: Any = {"bytes": base64.b64encode(inner).decode(), "p": "abcdef"}
+        headers = {":event-type": "chunk", ":message-type": "event"}
+    elif "said" in message:
+        payload = {"bytes": base64.b64encode(message["said"].encode()).decode()}
         headers = {":event-type": "chunk", ":message-type": "event"}
     elif "exception" in message:
         payload = message["payload"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -30,7 +31,7 @@ class BedrockAgentApplication:
     def call(self, case: Case) -> None:
         """Make the call of *case*."""
         method, names = self._method([unquote(part) for part in case.path.strip("/").split("/")])
-        answer = method(**names, **case.request_json)
+        answer = method(**names, **_with_bytes(case.request_json))
         for name in ("completion", "stream"):
             for _ in answer.get(name, ()):
                 pass
@@ -51,3 +52,17 @@ class BedrockAgentApplication:
             case ["retrieveAndGenerateStream"]:
                 return client.retrieve_and_generate_stream, {}
         raise AssertionError(f"no operation has the path {segments}")
+
+
+def _with_bytes(value: Any) -> Any:
+    """Give a request as boto3 wants it: files as bytes."""
+    if isinstance(value, list):
+        return [_with_bytes(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: base64.b64decode(item)
+        if key == "data" and isinstance(item, str)
+        else _with_bytes(item)
+        for key, item in value.items()
+    }

@@ -55,7 +55,7 @@ BEDROCK: tuple[Difference, ...] = (
     ),
     Difference(
         "bedrock-retries",
-        r"bedrock\..*",
+        r"bedrock(_agent)?\..*",
         ERROR,
         ours="one span for each attempt",
         theirs="one span for all attempts; the message counts them",
