@@ -22,7 +22,8 @@ class MessageStream:
     def __init__(self, *, parse_input: bool = True) -> None:
         """With *parse_input* a call's arguments are JSON values, else the text that came."""
         self._parse_input = parse_input
-        self._message: dict[str, Any] | None = None
+        self.message: dict[str, Any] | None = None
+        """The message without its blocks; None when it has not begun."""
         self._blocks: dict[int, _Block] = {}
         self.ended = False
         """Whether the last event came."""
@@ -36,13 +37,13 @@ class MessageStream:
             block = self._blocks.get(index)
         match event.get("type"):
             case "message_start" if isinstance(event.get("message"), dict):
-                self._message = dict(event["message"])
+                self.message = dict(event["message"])
             case "content_block_start" if isinstance(index, int):
                 self._start_block(index, mapping(event.get("content_block")))
             case "content_block_delta" if block is not None:
                 block.add(mapping(event.get("delta")))
-            case "message_delta" if self._message is not None:
-                self._add_to_message(self._message, event)
+            case "message_delta" if self.message is not None:
+                self._add_to_message(self.message, event)
             case "message_stop":
                 self.ended = True
             case "content_block_stop" | "ping":
@@ -53,9 +54,9 @@ class MessageStream:
     def _start_block(self, index: int, block: dict[str, Any]) -> None:
         self._blocks[index] = _Block(block)
         model = mapping(block.get("to")).get("model")
-        if block.get("type") == "fallback" and model and self._message is not None:
+        if block.get("type") == "fallback" and model and self.message is not None:
             # Another model has taken over; the answer is its own.
-            self._message["model"] = model
+            self.message["model"] = model
 
     @staticmethod
     def _add_to_message(message: dict[str, Any], event: dict[str, Any]) -> None:
@@ -73,13 +74,9 @@ class MessageStream:
         """Give the content blocks, in their order."""
         return [block.whole(self._parse_input) for _, block in sorted(self._blocks.items())]
 
-    def message(self) -> dict[str, Any] | None:
-        """Give the message without its blocks; None when it has not begun."""
-        return self._message
-
     def whole(self) -> dict[str, Any]:
         """Give the message with its blocks; empty when nothing came."""
-        whole = dict(self._message or {})
+        whole = dict(self.message or {})
         if self._blocks:
             whole["content"] = self.blocks()
         if self.other_events:

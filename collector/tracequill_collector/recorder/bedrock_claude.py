@@ -16,6 +16,7 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
+from tracequill_collector.recorder.anthropic_stream import MessageStream
 from tracequill_collector.recorder.body import to_json
 from tracequill_collector.recorder.message import (
     CALL_ARGUMENTS,
@@ -35,17 +36,10 @@ from tracequill_collector.recorder.message import (
     objects,
     tool_attributes,
 )
-from tracequill_collector.recorder.pieces import Assembly, Kind, Shape
 
 _JSON = OpenInferenceMimeTypeValues.JSON.value
 # Recorded as messages and tools, or part of the protocol.
 _NO_PARAMETERS = ("messages", "modelId", "system", "tools", "anthropic_version")
-_BLOCK: Shape = {
-    "text": Kind.EXACT_TEXT,
-    "thinking": Kind.EXACT_TEXT,
-    "signature": Kind.EXACT_TEXT,
-    "input": Kind.EXACT_TEXT,
-}
 
 
 def is_messages_model(model_id: str) -> bool:
@@ -241,40 +235,23 @@ class ClaudeStream:
     """The message that a stream's events stand for, as far as they came."""
 
     def __init__(self) -> None:
-        self._message: dict[str, Any] | None = None
-        self._blocks: dict[int, Assembly] = {}
+        self._stream = MessageStream(parse_input=False)
         self._metrics: dict[str, Any] = {}
 
     def add(self, event: dict[str, Any]) -> None:
         """Add one event."""
-        index = event.get("index")
-        match event.get("type"):
-            case "message_start" if isinstance(event.get("message"), dict):
-                self._message = dict(event["message"])
-            case "content_block_start" if isinstance(index, int):
-                self._blocks[index] = Assembly(_BLOCK)
-                block = mapping(event.get("content_block"))
-                self._blocks[index].add(block)
-            case "content_block_delta" if isinstance(index, int) and index in self._blocks:
-                self._blocks[index].add(_piece(mapping(event.get("delta"))))
-            case "message_delta" if self._message is not None:
-                self._message.update(mapping(event.get("delta")))
-                usage = mapping(self._message.get("usage"))
-                output = mapping(event.get("usage")).get("output_tokens")
-                if isinstance(output, int):
-                    usage = {**usage, "output_tokens": output}
-                self._message["usage"] = usage
-            case "message_stop":
-                self._metrics = mapping(event.get("amazon-bedrock-invocationMetrics"))
+        self._stream.add(event)
+        if event.get("type") == "message_stop":
+            self._metrics = mapping(event.get("amazon-bedrock-invocationMetrics"))
 
     def attributes(self) -> Pairs:
         """Give everything that the stream says."""
         yield SpanAttributes.LLM_TOKEN_COUNT_PROMPT, self._metrics.get("inputTokenCount")
         yield SpanAttributes.LLM_TOKEN_COUNT_COMPLETION, self._metrics.get("outputTokenCount")
-        message = self._message
+        message = self._stream.message
         if message is None:
             return
-        blocks = [_typed(block.whole()) for _, block in sorted(self._blocks.items())]
+        blocks = [_typed(block) for block in self._stream.blocks()]
         yield SpanAttributes.LLM_MODEL_NAME, message.get("model") or None
         prefix = f"{OUTPUT_MESSAGES}.0."
         yield prefix + ROLE, message.get("role") or "assistant"
@@ -290,16 +267,6 @@ class ClaudeStream:
         yield from _token_counts(mapping(message.get("usage")))
         yield SpanAttributes.OUTPUT_VALUE, to_json(_output_value(message, blocks))
         yield SpanAttributes.OUTPUT_MIME_TYPE, _JSON
-
-
-def _piece(delta: dict[str, Any]) -> dict[str, Any]:
-    """Call a delta's fields what they are called in a whole block."""
-    match delta.get("type"):
-        case "input_json_delta":
-            return {"input": delta.get("partial_json")}
-        case "citations_delta":
-            return {"citations": [delta.get("citation")]}
-    return {key: value for key, value in delta.items() if key != "type"}
 
 
 def _typed(block: dict[str, Any]) -> dict[str, Any]:
