@@ -20,7 +20,7 @@ from tracequill_collector.recorder.span import encode_spans
 
 pytestmark = pytest.mark.integration
 
-_VENDORS = ("openai", "anthropic", "bedrock", "bedrock-agent")
+_VENDORS = ("openai", "anthropic", "bedrock", "gemini", "bedrock-agent")
 _ADDITIONS = (PREFIX, "session.id", "user.id", "tag.tags")
 _JSON_ATTRIBUTES = (
     "input.value",

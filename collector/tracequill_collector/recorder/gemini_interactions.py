@@ -18,7 +18,7 @@ from openinference.semconv.trace import (
 
 from tracequill_collector.recorder.body import parse_json, to_json
 from tracequill_collector.recorder.call import Call, Failure, Interpretation
-from tracequill_collector.recorder.gemini_names import python_names
+from tracequill_collector.recorder.gemini_names import without_large_images
 from tracequill_collector.recorder.gemini_steps import interaction_of_events
 from tracequill_collector.recorder.message import (
     INPUT_MESSAGES,
@@ -35,7 +35,7 @@ from tracequill_collector.recorder.sse import parse_sse
 
 _JSON = OpenInferenceMimeTypeValues.JSON.value
 _TEXT = OpenInferenceMimeTypeValues.TEXT.value
-_ERRORS_MODULE = "google.genai._gaos.lib.compat_errors"
+_ERRORS_MODULE = "google.genai._interactions"
 _ERRORS = {
     400: "BadRequestError",
     401: "AuthenticationError",
@@ -53,7 +53,7 @@ _Message = dict[str, Any]
 def interpret(call: Call) -> Interpretation:
     """Interpret the creation of an interaction."""
     result = Interpretation("InteractionsResource.create")
-    request = mapping(python_names(mapping(call.request_json)))
+    request = mapping(without_large_images(mapping(call.request_json)))
     if not isinstance(call.request_json, dict):
         result.add([(SpanAttributes.INPUT_VALUE, call.request_text)])
         result.problems.append("request body is not a JSON object")
@@ -247,7 +247,7 @@ def _response(call: Call, result: Interpretation) -> dict[str, Any]:
     if call.response_type == "text/event-stream":
         return interaction_of_events(_events(call, result))
     if isinstance(call.response_json, dict):
-        return mapping(python_names(call.response_json))
+        return mapping(without_large_images(call.response_json))
     if call.response.data:
         result.add([(SpanAttributes.OUTPUT_VALUE, call.response_text)])
         result.problems.append("response body is not a JSON object")
@@ -267,4 +267,4 @@ def _events(call: Call, result: Interpretation) -> Iterator[dict[str, Any]]:
             message = text_or_none(mapping(data.get("error")).get("message")) or "no message"
             failure = Failure(f"{_ERRORS_MODULE}.APIError", remove_keys(message))
             result.fail(failure, call.exchange.end_unix_ns)
-        yield mapping(python_names(data))
+        yield mapping(without_large_images(data))

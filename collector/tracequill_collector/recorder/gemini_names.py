@@ -61,10 +61,19 @@ def python_names(value: Any) -> Any:
             named[name] = {inner: python_names(schema) for inner, schema in item.items()}
         else:
             named[name] = python_names(item)
-    return without_large_image(named)
+    return _without_large_image(named)
 
 
-def without_large_image(part: dict[str, Any]) -> dict[str, Any]:
+def without_large_images(value: Any) -> Any:
+    """Give *value* with large images replaced as the instrumentor does, all names kept."""
+    if isinstance(value, list):
+        return [without_large_images(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return _without_large_image({name: without_large_images(item) for name, item in value.items()})
+
+
+def _without_large_image(part: dict[str, Any]) -> dict[str, Any]:
     """Replace the image of an object that has one, when it is too large to record."""
     mime_type = part.get("mime_type")
     if mime_type is None and part.get("type") == "image":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from typing import Any
 
 from google import genai
@@ -27,19 +28,20 @@ class GeminiApplication:
     vendors: tuple[str, ...] = ("gemini",)
 
     def __init__(self, url: str) -> None:
-        options = types.HttpOptions(
-            base_url=url, retry_options=types.HttpRetryOptions(attempts=1), timeout=10_000
-        )
-        self._gemini = genai.Client(api_key="none", http_options=options)
-        self._vertex = genai.Client(vertexai=True, api_key="none", http_options=options)
+        self._url = url
+        self._clients = {vertex: _client(url, vertex=vertex) for vertex in (False, True)}
 
     def call(self, case: Case) -> None:
         """Make the call of *case*."""
-        client = self._vertex if "/publishers/" in case.path else self._gemini
+        vertex = "/publishers/" in case.path
         if case.client == "async":
-            asyncio.run(_call_async(client, case))
+            with warnings.catch_warnings():
+                # The library makes a class of aiohttp's ClientSession.
+                warnings.filterwarnings("ignore", "Inheritance class", DeprecationWarning)
+                # Its connections belong to one event loop.
+                asyncio.run(_call_async(_client(self._url, vertex=vertex), case))
             return
-        method, arguments, streams = _operation(client, case)
+        method, arguments, streams = _operation(self._clients[vertex], case)
         answer = method(**arguments)
         if streams:
             for _ in answer:
@@ -47,8 +49,14 @@ class GeminiApplication:
 
     def close(self) -> None:
         """Close the connections."""
-        self._gemini.close()
-        self._vertex.close()
+        for client in self._clients.values():
+            client.close()
+
+
+def _client(url: str, *, vertex: bool) -> genai.Client:
+    once = types.HttpRetryOptions(attempts=1)
+    options = types.HttpOptions(base_url=url, retry_options=once, timeout=10_000)
+    return genai.Client(vertexai=vertex, api_key="none", http_options=options)
 
 
 async def _call_async(client: genai.Client, case: Case) -> None:
