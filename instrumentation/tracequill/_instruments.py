@@ -15,6 +15,9 @@ from opentelemetry.trace import TracerProvider
 from tracequill._log import logger
 
 GROUP = "openinference_instrumentor"
+# Libraries that trace themselves where there is a global TracerProvider, by their instrumentor:
+# the names of their tracers begin so.
+_OWN_TRACERS = {"anthropic": "com.anthropic.sdk."}
 
 
 class Instruments:
@@ -27,6 +30,11 @@ class Instruments:
     def names(self) -> tuple[str, ...]:
         """The instrumentors that are on, by name."""
         return tuple(sorted(self._on))
+
+    @property
+    def own_tracers(self) -> tuple[str, ...]:
+        """How the names of the tracers begin that make a second span of a traced call."""
+        return tuple(name for instrument, name in _OWN_TRACERS.items() if instrument in self._on)
 
     def switch_on(self, provider: TracerProvider) -> None:
         """Let each instrumentor that is not on yet give its spans to *provider*."""

@@ -148,7 +148,9 @@ class FollowingTracer(trace.Tracer):
 
     def _tracer(self) -> trace.Tracer:
         current = self._provider.current
-        if current is None:
+        if current is None or self._scope["instrumenting_module_name"].startswith(
+            self._provider.silent_scopes
+        ):
             return trace.NoOpTracer()
         found = self._found
         if found is None or found[0] is not current:
@@ -171,6 +173,8 @@ class TracequillProvider(OpenInferenceTracerProvider):
         )
         self._added: list[SpanProcessor] = []
         self.current: SdkTracerProvider | None = None
+        self.silent_scopes: tuple[str, ...] = ()
+        """Tracers whose names begin so record nothing: others make spans of the same calls."""
 
     def follow(self, resource: Resource, processor: SpanProcessor) -> None:
         """Let spans that start from now on carry *resource* and end in *processor*."""

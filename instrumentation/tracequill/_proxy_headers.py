@@ -1,7 +1,7 @@
 """One call, one LLM span: tells the proxy which calls have their span already.
 
-What enters are requests of httpx, httpx2, botocore and aiobotocore just before they leave; what
-leaves are the same requests, and to those for the proxy's address three headers were added:
+What enters are requests of httpx, httpx2, aiohttp, botocore and aiobotocore just before they leave;
+what leaves are the same requests, and to those for the proxy's address three headers were added:
 ``traceparent``, naming the LLM span of the call, ``x-tracequill-traced: 1``, and
 ``x-tracequill-project``, because a trace belongs to the project of whichever of its spans arrives
 first, and the proxy's may. A call without an LLM span of ours gets none, so the proxy writes the
@@ -14,18 +14,23 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import sys
+import weakref
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import wrapt
 from openinference.semconv.resource import ResourceAttributes
 from openinference.semconv.trace import OpenInferenceSpanKindValues as Kind
 from openinference.semconv.trace import SpanAttributes
 from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from tracequill._config import ProxyAddress
 from tracequill._log import SeldomLog, logger
@@ -41,6 +46,17 @@ _CALL_SCOPES = frozenset(
 )
 _CALL_KINDS = frozenset({Kind.LLM.value, Kind.EMBEDDING.value, Kind.RERANKER.value})
 
+# Calls whose span is not the current one when their request leaves: a stream that is asked for when
+# it is read, and a library that makes a span of its own around the request. By the instrumentor,
+# the paths of such calls, so that no other request is taken for one while a stream is open.
+_LATE_CALLS = {
+    "openinference.instrumentation.anthropic": re.compile(
+        r"(/v1/messages|/model/[^/]+/invoke(-with-response-stream)?|:(stream)?rawPredict)$", re.I
+    ),
+    "openinference.instrumentation.google_genai": re.compile(r":streamGenerateContent$"),
+}
+_late_calls: ContextVar[tuple[weakref.ref[Span], ...]] = ContextVar("late_calls", default=())
+
 
 @dataclass(frozen=True)
 class Target:
@@ -53,6 +69,8 @@ class Target:
     module: str
     owner: str
     methods: tuple[str, ...] = ("_send_single_request", "send")
+    is_request: bool = False
+    """The class is that of the request itself, which sends itself."""
 
 
 TARGETS = (
@@ -60,10 +78,20 @@ TARGETS = (
     Target("httpx", "AsyncClient"),
     Target("httpx2", "Client"),
     Target("httpx2", "AsyncClient"),
+    Target("aiohttp.client_reqrep", "ClientRequest", ("_send", "send"), is_request=True),
     Target("botocore.httpsession", "URLLib3Session", ("send",)),
     Target("aiobotocore.httpsession", "AIOHTTPSession", ("send",)),
     Target("aiobotocore.httpxsession", "HttpxSession", ("send",)),
 )
+
+
+class LateCalls(SpanProcessor):
+    """Remembers, for the context in which a late call's span starts, that it did."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Note *span* if it is that of a late call; forget those that have ended."""
+        if span.instrumentation_scope and span.instrumentation_scope.name in _LATE_CALLS:
+            _late_calls.set((*map(weakref.ref, open_late_calls()), weakref.ref(span)))
 
 
 class ProxyHeaders:
@@ -82,6 +110,7 @@ class ProxyHeaders:
         self.address = address
         if not first:
             return
+        self._provider.add_span_processor(LateCalls())
         for target in TARGETS:
             hook = functools.partial(self._patch_when_imported, target)
             if not self._waits_for_imports:
@@ -109,7 +138,7 @@ class ProxyHeaders:
                     if name in request.headers:
                         del request.headers[name]
             return
-        span = current_call(self._provider)
+        span = current_call(self._provider) or late_call(self._provider, str(request.url))
         if span is not None:
             context = span.get_span_context()
             # Sampled, whatever the trace around it is: this span is kept.
@@ -141,7 +170,7 @@ class ProxyHeaders:
         @functools.wraps(original)
         def send(client: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
             try:
-                self.add(request)
+                self.add(client if target.is_request else request)
             except Exception as error:
                 self._log.write(
                     logging.WARNING,
@@ -176,3 +205,23 @@ def current_call(provider: TracequillProvider) -> trace.Span | None:
     name = SpanAttributes.OPENINFERENCE_SPAN_KIND
     kind = held_back.get(name) or attributes.get(name)
     return span if kind in _CALL_KINDS else None
+
+
+def late_call(provider: TracequillProvider, url: str) -> Span | None:
+    """Give the late call that began in this context, is not over, and may make a request to *url*.
+
+    The newest one, if there are several.
+    """
+    for span in reversed(open_late_calls()):
+        scope = span.instrumentation_scope
+        if scope is None or span.resource is not provider.resource:
+            continue
+        if _LATE_CALLS[scope.name].search(urlsplit(url).path):
+            return span
+    return None
+
+
+def open_late_calls() -> list[Span]:
+    """Give the late calls that began in this context and are not over."""
+    started = (found() for found in _late_calls.get())
+    return [span for span in started if span is not None and span.is_recording()]

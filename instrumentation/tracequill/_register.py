@@ -77,6 +77,7 @@ class Registration:
             self.instruments.switch_on(self.provider)
         else:
             self.instruments.switch_off()
+        self.provider.silent_scopes = self.instruments.own_tracers
 
     def stop(self, timeout_seconds: float) -> None:
         """Deliver what waits within *timeout_seconds* and put back what was replaced."""

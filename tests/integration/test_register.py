@@ -1,194 +1,36 @@
-"""Real openai and boto3 clients, a vendor and a collector on loopback, one LLM span a call."""
+"""Vendors' own clients, a vendor and a collector on loopback, one LLM span a call."""
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import json
 import os
 import re
-import struct
-import threading
-import zlib
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+import aiohttp
+import anthropic
 import boto3
+import google.genai
 import openai
 import pytest
+from aiohttp import test_utils, web
 from openinference.instrumentation import suppress_tracing
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 import tracequill
+from tests.integration.vendor_server import VendorServer
 from tracequill.testing import CollectorServer, current_provider
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # Google's client makes a subclass of aiohttp's session.
+    pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession"),
+]
 
 CLAUDE = "anthropic.claude-3-5-sonnet-20240620-v1:0"
 QUESTION: Any = [{"role": "user", "content": "Where is my parcel?"}]
-
-
-def chat(body: dict[str, Any]) -> tuple[str, bytes]:
-    answer = {"id": "c", "created": 1, "model": body["model"]}
-    if not body.get("stream"):
-        message = {"role": "assistant", "content": "On its way."}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        usage = {"prompt_tokens": 4, "completion_tokens": 3, "total_tokens": 7}
-        answer |= {"object": "chat.completion", "choices": [choice], "usage": usage}
-        return "application/json", json.dumps(answer).encode()
-    lines = [
-        json.dumps(
-            answer
-            | {
-                "object": "chat.completion.chunk",
-                "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}],
-            }
-        )
-        for word in ("On ", "its ", "way.")
-    ]
-    return "text/event-stream", "".join(f"data: {x}\n\n" for x in [*lines, "[DONE]"]).encode()
-
-
-def embeddings(body: dict[str, Any]) -> tuple[str, bytes]:
-    data = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
-    usage = {"prompt_tokens": 1, "total_tokens": 1}
-    answer = {"object": "list", "data": data, "model": body["model"], "usage": usage}
-    return "application/json", json.dumps(answer).encode()
-
-
-def frame(kind: str, payload: dict[str, Any]) -> bytes:
-    """One message of AWS's eventstream encoding."""
-    headers = b"".join(
-        struct.pack(f">B{len(name)}sBH", len(name), name.encode(), 7, len(value)) + value.encode()
-        for name, value in (
-            (":event-type", kind),
-            (":content-type", "application/json"),
-            (":message-type", "event"),
-        )
-    )
-    body = json.dumps(payload).encode()
-    prelude = struct.pack(">II", 16 + len(headers) + len(body), len(headers))
-    message = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + body
-    return message + struct.pack(">I", zlib.crc32(message))
-
-
-def converse(body: dict[str, Any]) -> tuple[str, bytes]:
-    answer = {
-        "output": {"message": {"role": "assistant", "content": [{"text": "On its way."}]}},
-        "stopReason": "end_turn",
-        "usage": {"inputTokens": 4, "outputTokens": 3, "totalTokens": 7},
-        "metrics": {"latencyMs": 1},
-    }
-    return "application/json", json.dumps(answer).encode()
-
-
-def converse_stream(body: dict[str, Any]) -> tuple[str, bytes]:
-    usage = {"inputTokens": 4, "outputTokens": 3, "totalTokens": 7}
-    frames = [
-        frame("messageStart", {"role": "assistant"}),
-        frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "On its way."}}),
-        frame("contentBlockStop", {"contentBlockIndex": 0}),
-        frame("messageStop", {"stopReason": "end_turn"}),
-        frame("metadata", {"usage": usage, "metrics": {"latencyMs": 1}}),
-    ]
-    return "application/vnd.amazon.eventstream", b"".join(frames)
-
-
-MESSAGE = {
-    "id": "m",
-    "type": "message",
-    "role": "assistant",
-    "model": "claude",
-    "content": [{"type": "text", "text": "On its way."}],
-    "stop_reason": "end_turn",
-    "usage": {"input_tokens": 4, "output_tokens": 3},
-}
-
-
-def invoke(body: dict[str, Any]) -> tuple[str, bytes]:
-    return "application/json", json.dumps(MESSAGE).encode()
-
-
-def invoke_stream(body: dict[str, Any]) -> tuple[str, bytes]:
-    delta = {"type": "text_delta", "text": "On its way."}
-    events: list[dict[str, Any]] = [
-        {"type": "message_start", "message": MESSAGE | {"content": []}},
-        {
-            "type": "content_block_start",
-            "index": 0,
-            "content_block": {"type": "text", "text": ""},
-        },
-        {"type": "content_block_delta", "index": 0, "delta": delta},
-        {"type": "content_block_stop", "index": 0},
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": "end_turn"},
-            "usage": {"output_tokens": 3},
-        },
-        {"type": "message_stop"},
-    ]
-    frames = [
-        frame("chunk", {"bytes": base64.b64encode(json.dumps(event).encode()).decode()})
-        for event in events
-    ]
-    return "application/vnd.amazon.eventstream", b"".join(frames)
-
-
-ANSWERS: dict[str, Callable[[dict[str, Any]], tuple[str, bytes]]] = {
-    "chat/completions": chat,
-    "embeddings": embeddings,
-    "converse": converse,
-    "converse-stream": converse_stream,
-    "invoke": invoke,
-    "invoke-with-response-stream": invoke_stream,
-}
-
-
-class VendorServer:
-    """Answers as OpenAI and Bedrock do, and keeps the headers of each request."""
-
-    def __init__(self) -> None:
-        self.headers: list[dict[str, str]] = []
-        vendor = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                vendor.headers.append({n.lower(): v for n, v in self.headers.items()})
-                answer = next(a for end, a in ANSWERS.items() if self.path.endswith(f"/{end}"))
-                content_type, content = answer(body)
-                self.send_response(500 if body.get("model") == "broken" else 200)
-                self.send_header("content-type", content_type)
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *arguments: object) -> None:
-                """Write nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -273,6 +115,82 @@ def bedrock_invoke_stream(url: str) -> None:
     assert len(list(answer["body"])) == 6
 
 
+def anthropic_client(url: str) -> anthropic.Anthropic:
+    return anthropic.Anthropic(api_key="k", base_url=f"{url}/anthropic", max_retries=0)
+
+
+def anthropic_message(url: str) -> None:
+    with anthropic_client(url) as client:
+        client.messages.create(model="claude", max_tokens=9, messages=QUESTION)
+
+
+def anthropic_stream(url: str) -> None:
+    with anthropic_client(url) as client:
+        stream = client.messages.create(
+            model="claude", max_tokens=9, messages=QUESTION, stream=True
+        )
+        assert len(list(stream)) == 6
+
+
+def anthropic_stream_manager(url: str) -> None:
+    # The request is sent when the block is entered, after stream() has returned.
+    with (
+        anthropic_client(url) as client,
+        client.messages.stream(model="claude", max_tokens=9, messages=QUESTION) as stream,
+    ):
+        assert "".join(stream.text_stream) == "On its way."
+
+
+def anthropic_async_stream_manager(url: str) -> None:
+    async def call() -> None:
+        async with (
+            anthropic.AsyncAnthropic(
+                api_key="k", base_url=f"{url}/anthropic", max_retries=0
+            ) as client,
+            client.messages.stream(model="claude", max_tokens=9, messages=QUESTION) as stream,
+        ):
+            assert "".join([text async for text in stream.text_stream]) == "On its way."
+
+    asyncio.run(call())
+
+
+def gemini_client(url: str) -> google.genai.Client:
+    options: Any = {"base_url": f"{url}/gemini"}
+    return google.genai.Client(api_key="k", http_options=options)
+
+
+def gemini_content(url: str) -> None:
+    with gemini_client(url) as client:
+        answer = client.models.generate_content(model="gemini-2.5-flash", contents="Where?")
+    assert answer.text == "On its way."
+
+
+def gemini_stream(url: str) -> None:
+    # The request is sent when the first part is asked for.
+    with gemini_client(url) as client:
+        parts = client.models.generate_content_stream(model="gemini-2.5-flash", contents="Where?")
+        assert "".join(part.text or "" for part in parts) == "On its way."
+
+
+def gemini_async_content(url: str) -> None:
+    async def call() -> None:
+        async with gemini_client(url).aio as client:
+            await client.models.generate_content(model="gemini-2.5-flash", contents="Where?")
+
+    asyncio.run(call())
+
+
+def gemini_async_stream(url: str) -> None:
+    async def call() -> None:
+        async with gemini_client(url).aio as client:
+            parts = await client.models.generate_content_stream(
+                model="gemini-2.5-flash", contents="Where?"
+            )
+            assert "".join([part.text or "" async for part in parts]) == "On its way."
+
+    asyncio.run(call())
+
+
 CALLS = {
     "openai chat": openai_chat,
     "openai stream": openai_stream,
@@ -281,6 +199,14 @@ CALLS = {
     "bedrock converse stream": bedrock_converse_stream,
     "bedrock invoke": bedrock_invoke,
     "bedrock invoke stream": bedrock_invoke_stream,
+    "anthropic message": anthropic_message,
+    "anthropic stream": anthropic_stream,
+    "anthropic stream manager": anthropic_stream_manager,
+    "anthropic async stream manager": anthropic_async_stream_manager,
+    "gemini content": gemini_content,
+    "gemini stream": gemini_stream,
+    "gemini async content": gemini_async_content,
+    "gemini async stream": gemini_async_stream,
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 
@@ -334,7 +260,7 @@ def test_a_call_to_the_proxy_names_its_span_and_its_signature_stays_whole(
     assert headers["x-tracequill-traced"] == "1"
     assert headers["x-tracequill-project"] == "shop"
     assert headers["traceparent"] == f"00-{span.trace_id.hex()}-{span.span_id.hex()}-01"
-    if headers["authorization"].startswith("AWS4"):
+    if headers.get("authorization", "").startswith("AWS4"):
         signed = re.search("SignedHeaders=([^,]+)", headers["authorization"])
         assert signed is not None
         assert "trace" not in signed.group(1)
@@ -348,7 +274,35 @@ def test_a_call_to_any_other_address_gets_no_header(
     call(vendor.url)
 
     (headers,) = vendor.headers
-    assert not [name for name in headers if name.startswith(("traceparent", "x-tracequill-"))]
+    assert not [name for name in headers if name.startswith("x-tracequill-")]
+    # Anthropic's client names the trace around it by itself, wherever it sends to.
+    assert "traceparent" not in headers or headers["user-agent"].startswith("Anthropic")
+
+
+async def test_aiohttp_follows_a_redirect_to_elsewhere_without_the_headers(
+    collector: CollectorServer,
+) -> None:
+    seen: list[str | None] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        seen.append(request.headers.get("x-tracequill-traced"))
+        if len(seen) > 1:
+            return web.Response()
+        return web.Response(status=307, headers={"location": f"http://{request.host}/elsewhere"})
+
+    async with test_utils.RawTestServer(answer) as server:
+        proxy_url = str(server.make_url("/proxy"))
+        provider = tracequill.register("shop", collector.url, proxy_url=proxy_url)
+        tracer = provider.get_tracer("app")
+        with tracer.start_as_current_span("call", attributes={"openinference.span.kind": "LLM"}):
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(f"{proxy_url}/openai", json={}) as response,
+            ):
+                assert response.status == 200
+        await asyncio.to_thread(tracequill.unregister)
+
+    assert seen == ["1", None]
 
 
 def test_a_call_that_is_not_traced_here_is_the_proxys_to_trace(
@@ -388,6 +342,21 @@ async def test_async_calls_and_streams_have_one_span_each_and_their_own_session(
     assert [headers["traceparent"] for headers in vendor.headers] == [
         f"00-{span.trace_id.hex()}-{span.span_id.hex()}-01" for span in collector.spans
     ]
+
+
+@pytest.mark.parametrize("auto_instrument", [True, False])
+def test_a_client_that_traces_itself_makes_no_second_span(
+    collector: CollectorServer, vendor: VendorServer, auto_instrument: bool
+) -> None:
+    provider = tracequill.register("shop", collector.url, auto_instrument=auto_instrument)
+    # What the client does by itself once our provider is the global one.
+    traces_itself: Any = {"tracer_provider": provider}
+    with anthropic_client(vendor.url).with_options(open_telemetry=traces_itself) as client:
+        client.messages.create(model="claude", max_tokens=9, messages=QUESTION)
+
+    tracequill.unregister()
+    (span,) = collector.spans
+    assert (span.name == "messages.create") == auto_instrument
 
 
 def test_an_error_of_the_vendor_is_recorded_and_raised_as_without_us(

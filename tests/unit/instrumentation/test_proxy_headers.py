@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,6 +121,61 @@ def test_without_an_llm_span_of_ours_the_proxy_writes_it(
     ended.end()
     with trace.use_span(ended):
         assert added(headers) == {}
+
+
+GEMINI = "http://127.0.0.1:4319/gemini/v1beta/models/g:streamGenerateContent?alt=sse"
+CLAUDE = "http://127.0.0.1:4319/anthropic/v1/messages"
+
+
+def test_a_stream_that_is_asked_for_later_is_its_span_s_call(
+    provider: TracequillProvider, headers: ProxyHeaders
+) -> None:
+    span = provider.get_tracer("openinference.instrumentation.google_genai").start_span("stream")
+
+    assert added(headers, GEMINI) == OF_THE_FIRST_SPAN
+    assert added(headers, GEMINI.replace("4319", "4320")) == {}
+    # Another call that is made while the stream is read.
+    assert added(headers) == {}
+    assert added(headers, CLAUDE) == {}
+    span.end()
+    assert added(headers, GEMINI) == {}
+
+
+def test_a_span_of_the_library_s_own_around_the_request_hides_ours_from_nobody(
+    provider: TracequillProvider, headers: ProxyHeaders
+) -> None:
+    theirs = SdkTracerProvider(shutdown_on_exit=False).get_tracer("library")
+    ours = provider.get_tracer("openinference.instrumentation.anthropic")
+    with (
+        ours.start_as_current_span("call", openinference_span_kind="llm"),
+        theirs.start_as_current_span("theirs"),
+    ):
+        assert added(headers, CLAUDE) == OF_THE_FIRST_SPAN
+        assert added(headers, f"{CLAUDE}/count_tokens") == {}
+
+
+def test_of_two_streams_that_are_open_each_is_a_call_of_its_own(
+    provider: TracequillProvider, headers: ProxyHeaders
+) -> None:
+    tracer = provider.get_tracer("openinference.instrumentation.anthropic")
+    first, second = tracer.start_span("first"), tracer.start_span("second")
+
+    assert added(headers, CLAUDE)[TRACEPARENT].endswith("0000000000000002-01")
+    second.end()
+    assert added(headers, CLAUDE) == OF_THE_FIRST_SPAN
+    first.end()
+
+
+def test_a_late_call_elsewhere_in_the_program_is_not_this_one(
+    provider: TracequillProvider, headers: ProxyHeaders
+) -> None:
+    def begin() -> object:
+        return provider.get_tracer("openinference.instrumentation.google_genai").start_span("a")
+
+    span = contextvars.copy_context().run(begin)
+
+    assert added(headers, GEMINI) == {}
+    assert span is not None
 
 
 def test_a_redirect_to_another_host_takes_neither_header_along(headers: ProxyHeaders) -> None:
