@@ -23,6 +23,20 @@ from tracequill_collector.queue.reader import QueueReader
 START_SECONDS = 20.0
 WAIT_SECONDS = 20.0
 
+# All but the mock, which has no upstream.
+ROUTES = (
+    "OPENAI",
+    "ANTHROPIC",
+    "GEMINI",
+    "MISTRAL",
+    "TOGETHER",
+    "GROQ",
+    "OLLAMA",
+    "BEDROCK",
+    "BEDROCK_AGENT",
+    "SAGEMAKER",
+)
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -62,9 +76,7 @@ class ProxyProcess:
             **{name: value for name, value in os.environ.items() if "TRACEQUILL" not in name},
             "TRACEQUILL_DATA_DIR": str(self.folder / "data"),
             "TRACEQUILL_PROXY_PORT": str(self.port),
-            "TRACEQUILL_UPSTREAM_OPENAI": upstream,
-            "TRACEQUILL_UPSTREAM_BEDROCK": upstream,
-            "TRACEQUILL_UPSTREAM_ANTHROPIC": upstream,
+            **{f"TRACEQUILL_UPSTREAM_{route}": upstream for route in ROUTES},
             # A proxy from the environment would see every key.
             "HTTP_PROXY": "http://127.0.0.1:9",
             "HTTPS_PROXY": "http://127.0.0.1:9",
