@@ -31,6 +31,7 @@ _TOLD = frozenset(
     {
         "ConfigParseError",
         "InvalidConfigError",
+        "NoRegionError",
         "PartialCredentialsError",
         "ProfileNotFound",
         "SSOTokenLoadError",
