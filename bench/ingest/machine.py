@@ -21,16 +21,22 @@ async def machine_facts(databases: Databases) -> dict[str, Any]:
     """Give cores, memory, disk and versions."""
     async with connected(databases.url("tracequill")) as connection:
         postgres = await connection.fetchval("SHOW server_version")
+    return hardware_facts(databases.folder) | {
+        "postgres": postgres,
+        "phoenix": importlib.metadata.version("arize-phoenix"),
+    }
+
+
+def hardware_facts(folder: Path) -> dict[str, Any]:
+    """Give cores, memory, the disk of *folder*, and our own version and Python's."""
     return {
         "cores": os.cpu_count(),
         "processor": _processor(),
         "memory_gib": round(psutil.virtual_memory().total / 1024**3, 1),
         "system": f"{platform.system()} {platform.release()}",
-        "disk": _disk(databases.folder),
-        "fdatasync_ms_p50": _sync_ms(databases.folder),
+        "disk": _disk(folder),
+        "fdatasync_ms_p50": _sync_ms(folder),
         "python": platform.python_version(),
-        "postgres": postgres,
-        "phoenix": importlib.metadata.version("arize-phoenix"),
         "tracequill": importlib.metadata.version("tracequill"),
     }
 

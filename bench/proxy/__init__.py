@@ -1,0 +1,1 @@
+"""LLM proxies side by side: direct, nginx, Tracequill, LiteLLM and Portkey, in one run."""
