@@ -26,7 +26,16 @@ _ZSTD_STEP_BYTES = 512
 _MAX_MEMBERS = 10_000
 # Each encoding may fill the room above once more; no server stacks as many.
 _MAX_ENCODINGS = 4
-_TEXT_TYPES = ("text/", "application/json", "application/xml", "application/x-www-form-urlencoded")
+NDJSON_TYPES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
+"""Media types of a JSON value on each line."""
+_TEXT_TYPES = (
+    "text/",
+    "application/json",
+    "application/sdp",
+    "application/xml",
+    "application/x-www-form-urlencoded",
+    *NDJSON_TYPES,
+)
 
 
 class Body(NamedTuple):
@@ -220,7 +229,12 @@ def to_compact_json(value: Any) -> str:
 
 def to_text(data: bytes, content_type: str) -> str | None:
     """Give a body as text when its media type says text and it is UTF-8; else None."""
-    if not content_type.startswith(_TEXT_TYPES) and not content_type.endswith(("+json", "+xml")):
+    if not content_type:
+        # Most servers that name no type send text; what never is text is told by this byte.
+        told = b"\0" not in data
+    else:
+        told = content_type.startswith(_TEXT_TYPES) or content_type.endswith(("+json", "+xml"))
+    if not told:
         return None
     try:
         return data.decode("utf-8")

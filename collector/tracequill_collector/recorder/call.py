@@ -16,10 +16,13 @@ from tracequill_collector.exchange import Exchange
 from tracequill_collector.recorder.body import (
     Body,
     decode_body,
+    header,
     media_type,
     parse_json,
     to_text,
 )
+from tracequill_collector.recorder.multipart import MEDIA_TYPE as FORM_TYPE
+from tracequill_collector.recorder.multipart import Form, parse_form
 from tracequill_collector.recorder.span import Attributes, RecordedEvent, StatusCode
 
 # llm.provider, as the instrumentors infer it from the host; a vendor not listed names itself.
@@ -87,6 +90,14 @@ class Call:
     def response_text(self) -> str | None:
         """The response body as text, or None when it is not text."""
         return to_text(self.response.data, media_type(self.exchange.response_headers))
+
+    @cached_property
+    def form(self) -> Form:
+        """The request as a form; without parts when it is none."""
+        content_type = header(self.exchange.request_headers, "content-type")
+        if media_type(self.exchange.request_headers) != FORM_TYPE or not self.request.data:
+            return Form()
+        return parse_form(self.request.data, content_type)
 
     @cached_property
     def response_type(self) -> str:

@@ -43,6 +43,8 @@ def interpret(exchange: Exchange, default_project_name: str) -> RecordedSpan:
     _check(exchange)
     call = Call(exchange)
     result = _meaning(call)
+    if not exchange.traced:
+        _keep_raw(call, result)
     _add_end(call, result)
     problems = [call.request.problem, call.response.problem, *result.problems]
     result.add(facts(call, [*problems, *_metadata_problem(exchange)]))
@@ -116,6 +118,17 @@ def _meaning(call: Call) -> Interpretation:
         result.problems.append(f"cannot be interpreted ({type(error).__name__})")
         return result
     return plain(call)
+
+
+def _keep_raw(call: Call, result: Interpretation) -> None:
+    """Keep the text of bodies that are not the JSON that an interpreter found nothing in."""
+    found = result.attributes
+    if call.request_json is None and not found.get(SpanAttributes.INPUT_VALUE):
+        result.add([(SpanAttributes.INPUT_VALUE, call.request_text or None)])
+    if call.succeeded and call.response_json is None and not found.get(SpanAttributes.OUTPUT_VALUE):
+        # A stream may end properly without having said anything.
+        if result.problems or not call.response_type.endswith("stream"):
+            result.add([(SpanAttributes.OUTPUT_VALUE, call.response_text or None)])
 
 
 def _add_end(call: Call, result: Interpretation) -> None:

@@ -24,7 +24,7 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
-from tracequill_collector.recorder import openai_chat, openai_responses
+from tracequill_collector.recorder import openai_chat, openai_images, openai_responses
 from tracequill_collector.recorder.body import parse_json, to_compact_json, to_json
 from tracequill_collector.recorder.call import Call, Failure, Interpretation
 from tracequill_collector.recorder.message import (
@@ -77,6 +77,13 @@ def interpret(call: Call) -> Interpretation | None:
 
 
 def _start(call: Call, name: str, kind: OpenInferenceSpanKindValues) -> Interpretation:
+    result = _begin(call, name, kind)
+    _add_input(call, result)
+    _add_failure(call, result)
+    return result
+
+
+def _begin(call: Call, name: str, kind: OpenInferenceSpanKindValues) -> Interpretation:
     result = Interpretation(name)
     result.add(
         [
@@ -85,6 +92,10 @@ def _start(call: Call, name: str, kind: OpenInferenceSpanKindValues) -> Interpre
             (SpanAttributes.LLM_SYSTEM, OpenInferenceLLMSystemValues.OPENAI.value),
         ]
     )
+    return result
+
+
+def _add_input(call: Call, result: Interpretation) -> None:
     if isinstance(call.request_json, dict):
         result.add(
             [
@@ -95,9 +106,11 @@ def _start(call: Call, name: str, kind: OpenInferenceSpanKindValues) -> Interpre
     else:
         result.add([(SpanAttributes.INPUT_VALUE, call.request_text)])
         result.problems.append("request body is not a JSON object")
+
+
+def _add_failure(call: Call, result: Interpretation) -> None:
     if not call.succeeded and call.exchange.status:
         result.fail(_failure(call), call.exchange.end_unix_ns)
-    return result
 
 
 def _input_value(call: Call) -> str:
@@ -162,8 +175,7 @@ def _is_stream(call: Call) -> bool:
 
 def _stream(call: Call, result: Interpretation) -> Iterator[dict[str, Any]]:
     """Give the JSON events of a stream until its end or its error, which is recorded."""
-    if call.exchange.first_byte_unix_ns:
-        result.events.append(RecordedEvent(FIRST_TOKEN_EVENT, call.exchange.first_byte_unix_ns))
+    first_unix_ns = call.exchange.first_byte_unix_ns
     for event in parse_sse(call.response.data):
         if event.data.startswith("[DONE]"):
             return
@@ -178,6 +190,9 @@ def _stream(call: Call, result: Interpretation) -> Iterator[dict[str, Any]]:
             )
             result.fail(Failure("openai.APIError", remove_keys(message)), call.exchange.end_unix_ns)
             return
+        if first_unix_ns:
+            result.events.append(RecordedEvent(FIRST_TOKEN_EVENT, first_unix_ns))
+            first_unix_ns = 0
         yield data
 
 
@@ -349,10 +364,73 @@ def _decode_vectors(response: dict[str, Any]) -> dict[str, Any]:
     return {**response, "data": decoded}
 
 
+def _images(call: Call) -> Interpretation:
+    if not call.form.parts:
+        result = _start(call, openai_images.SPAN_NAME, OpenInferenceSpanKindValues.LLM)
+        request = mapping(call.request_json)
+    else:
+        result = _begin(call, openai_images.SPAN_NAME, OpenInferenceSpanKindValues.LLM)
+        request = openai_images.request_of_form(call.form)
+        value = to_json(request)
+        result.add([(SpanAttributes.INPUT_VALUE, value), (SpanAttributes.INPUT_MIME_TYPE, _JSON)])
+        result.add(openai_images.input_image_attributes(call.form))
+        if call.form.problem:
+            result.problems.append(call.form.problem)
+        _add_failure(call, result)
+    if request or call.form.parts:
+        result.add([(SpanAttributes.LLM_INVOCATION_PARAMETERS, to_json(request))])
+    model = request.get("model")
+    result.add([(SpanAttributes.LLM_MODEL_NAME, model if isinstance(model, str) else None)])
+    if _is_stream(call) and call.succeeded:
+        event = openai_images.response_of_events(_stream(call, result))
+        if event:
+            _output(result, to_json(event))
+            result.add(openai_images.event_attributes(event))
+    elif response := _response_object(call, result):
+        result.add(openai_images.response_attributes(response, request))
+    return result
+
+
+def _decisions(call: Call) -> Interpretation:
+    """Interpret typed questions about an input; a model that decides is no LLM here."""
+    result = Interpretation("Decision")
+    model = mapping(call.request_json).get("model")
+    result.add(
+        [
+            (_KIND, OpenInferenceSpanKindValues.DECISION.value),
+            (SpanAttributes.DECISION_PROVIDER, call.provider or None),
+            (SpanAttributes.DECISION_SYSTEM, OpenInferenceLLMSystemValues.OPENAI.value),
+            (SpanAttributes.DECISION_REQUEST_MODEL_NAME, model),
+            (SpanAttributes.DECISION_MODEL_NAME, model),
+        ]
+    )
+    _add_input(call, result)
+    _add_failure(call, result)
+    if response := _response_object(call, result):
+        usage = mapping(response.get("usage"))
+        answered = response.get("model") or None
+        result.add(
+            [
+                (SpanAttributes.DECISION_RESPONSE_MODEL_NAME, answered),
+                (SpanAttributes.DECISION_MODEL_NAME, answered),
+                (SpanAttributes.DECISION_TOKEN_COUNT_INPUT, usage.get("input_tokens")),
+                (SpanAttributes.DECISION_TOKEN_COUNT_OUTPUT, usage.get("output_tokens")),
+            ]
+        )
+    return result
+
+
 _INTERPRETERS: dict[str, Callable[[Call], Interpretation]] = {
     "chat/completions": _chat,
     "responses": _responses,
     "embeddings": _embeddings,
     # After chat/completions, whose path ends in the same word.
     "completions": _completions,
+    "images/generations": _images,
+    "images/edits": _images,
+    "images/variations": _images,
+    "decisions": _decisions,
 }
+
+ENDPOINTS = tuple(_INTERPRETERS)
+"""What a path ends in whose calls make a span of their own kind."""

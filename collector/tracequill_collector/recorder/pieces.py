@@ -34,6 +34,10 @@ class Indexed:
 Shape = dict[str, "Kind | Indexed | Shape"]
 
 
+class _OwnList(list[Any]):
+    """A list that no piece holds, so that it may grow in place."""
+
+
 @dataclass(slots=True)
 class Assembly:
     """One object in the making."""
@@ -71,8 +75,10 @@ class Assembly:
         elif isinstance(known, Assembly):
             if isinstance(value, dict):
                 known.add(value)
+        elif isinstance(known, _OwnList) and isinstance(value, list):
+            known.extend(value)
         elif isinstance(known, list) and isinstance(value, list):
-            self._values[key] = known + value
+            self._values[key] = _OwnList(known + value)
         else:
             self._values[key] = value
 

@@ -7,6 +7,7 @@ alone, for a call whose LLM span the application's own instrumentor writes. No i
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -18,10 +19,26 @@ from openinference.semconv.trace import (
 )
 
 from tracequill_collector.recorder import attributes
-from tracequill_collector.recorder.body import Body, header, media_type, to_json
+from tracequill_collector.recorder.body import (
+    NDJSON_TYPES,
+    header,
+    media_type,
+    parse_json,
+    to_json,
+)
 from tracequill_collector.recorder.call import Call, Interpretation
 from tracequill_collector.recorder.message import Pairs, mapping
 from tracequill_collector.recorder.secret import remove_keys
+from tracequill_collector.recorder.sse import parse_sse
+from tracequill_collector.recorder.usage import (
+    counts_tokens,
+    token_attributes,
+    usage_of,
+    usage_of_events,
+)
+
+# What Google's paths append to a model: ``models/gemini-small:countTokens``.
+_GOOGLE_METHOD = re.compile(r":[a-z][A-Za-z]+$")
 
 PROXY_SPAN_NAME = "tracequill.proxy"
 
@@ -31,7 +48,7 @@ _RATE_LIMIT_HEADER = re.compile(r"(?:x-|anthropic-)?ratelimit-.+|retry-after(?:-
 
 
 def plain(call: Call) -> Interpretation:
-    """Give a span of kind CHAIN with request, response and model, and no tokens."""
+    """Give a span of kind CHAIN with request, response and model, and the tokens of this call."""
     result = Interpretation(f"{call.exchange.method} {call.path}")
     result.add(
         [
@@ -39,22 +56,18 @@ def plain(call: Call) -> Interpretation:
             (SpanAttributes.LLM_MODEL_NAME, _model(call)),
         ]
     )
+    result.add(_input(call))
+    if call.form.problem:
+        result.problems.append(call.form.problem)
     result.add(
         _value(
-            call.request,
-            call.request_text,
-            call.request_json,
-            (SpanAttributes.INPUT_VALUE, SpanAttributes.INPUT_MIME_TYPE),
-        )
-    )
-    result.add(
-        _value(
-            call.response,
             call.response_text,
             call.response_json,
+            _size(call.response_type, call.exchange.response_body_bytes),
             (SpanAttributes.OUTPUT_VALUE, SpanAttributes.OUTPUT_MIME_TYPE),
         )
     )
+    result.add(token_attributes(_usage(call)))
     _add_status(call, result)
     return result
 
@@ -68,17 +81,77 @@ def proxy_facts(call: Call) -> Interpretation:
 
 
 def _model(call: Call) -> str | None:
-    model = mapping(call.request_json).get("model")
-    return model if isinstance(model, str) else None
+    """Find the model in the request, the path or the answer, in this order."""
+    request = mapping(call.request_json)
+    found = (
+        request.get("model"),
+        mapping(request.get("session")).get("model"),
+        call.form.text("model"),
+        _model_in_path(call),
+        mapping(call.response_json).get("model"),
+    )
+    return next((model for model in found if isinstance(model, str) and model), None)
 
 
-def _value(body: Body, text: str | None, parsed: Any, names: tuple[str, str]) -> Pairs:
-    if not body.data or text is None:
+def _model_in_path(call: Call) -> str | None:
+    """Find the model in a path like ``/v1/models/{model}`` or ``/model/{model}/invoke``."""
+    for name, value in itertools.pairwise(call.segments):
+        if name in ("models", "model", "deployments") and value:
+            return _GOOGLE_METHOD.sub("", value) if call.exchange.method == "POST" else value
+    return None
+
+
+def _input(call: Call) -> Pairs:
+    names = (SpanAttributes.INPUT_VALUE, SpanAttributes.INPUT_MIME_TYPE)
+    request = call.exchange
+    if call.form.parts:
+        described = call.form.described()
+        yield from _value(to_json(described), described, "", names)
+    else:
+        size = _size(media_type(request.request_headers), request.request_body_bytes)
+        yield from _value(call.request_text, call.request_json, size, names)
+
+
+def _value(text: str | None, parsed: Any, size: str, names: tuple[str, str]) -> Pairs:
+    """Give a body as text; of one that is no text, only *size*."""
+    if not text:
+        text, parsed = size, None
+    if not text:
         return
     # Endpoints for keys and sessions answer with secrets.
     yield names[0], remove_keys(text)
     mime = OpenInferenceMimeTypeValues.TEXT if parsed is None else OpenInferenceMimeTypeValues.JSON
     yield names[1], mime.value
+
+
+def _size(content_type: str, body_bytes: int) -> str:
+    return f"{content_type or 'binary'}, {body_bytes} bytes" if body_bytes else ""
+
+
+def _usage(call: Call) -> dict[str, Any]:
+    """Find what the answer says of this call's tokens; empty when it says nothing."""
+    if not call.succeeded or call.exchange.method != "POST":
+        return {}
+    response = call.response_json
+    if isinstance(response, dict):
+        counts = counts_tokens(call.exchange.method, call.segments, response)
+        return usage_of(response) if counts else {}
+    if call.response_type == "text/event-stream":
+        texts: Iterable[str | bytes] = (event.data for event in parse_sse(call.response.data))
+    elif call.response_type in NDJSON_TYPES:
+        texts = call.response.data.splitlines()
+    else:
+        return {}
+    if not counts_tokens(call.exchange.method, call.segments, None):
+        return {}
+    # Few events count tokens, and only these need to be read.
+    return usage_of_events(parse_json(text) for text in texts if _may_count(text))
+
+
+def _may_count(text: str | bytes) -> bool:
+    if isinstance(text, bytes):
+        return b"usage" in text or b"eval_count" in text
+    return "usage" in text or "eval_count" in text
 
 
 def _add_status(call: Call, result: Interpretation) -> None:

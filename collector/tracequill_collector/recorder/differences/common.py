@@ -8,7 +8,7 @@ from tracequill_collector.recorder.secret import REPLACEMENT
 # The names of the spans that stand for a call of a model, of each vendor.
 _LLM = "|".join(
     (
-        r"ChatCompletion|Completion|Response|CreateEmbeddings",
+        r"ChatCompletion|Completion|Response|CreateEmbeddings|ImagesResponse|Decision",
         r"bedrock\.converse(_stream)?|bedrock\.invoke_model(_with_response_stream)?",
         r"bedrock_agent\..*|bedrock\.(retrieve(_and_generate)?|apply_guardrail)",
         r"(beta\.)?messages\.(create|stream|parse|count_tokens)",

@@ -9,6 +9,7 @@ from tracequill_collector.recorder.differences.difference import (
     Difference,
     equal_after,
     has_more,
+    only,
     without_nulls,
 )
 
@@ -65,6 +66,24 @@ OPENAI: tuple[Difference, ...] = (
         ours="ERROR, with the message of response.failed",
         theirs="OK",
         reason="The call failed; the library raises nothing, so the instrumentor cannot know.",
+    ),
+    Difference(
+        "openai-images-usage",
+        "ImagesResponse",
+        r"llm\.(model_name|token_count\..*)",
+        ours="model and token counts",
+        theirs="none",
+        reason="What was asked and paid for belongs in the span.",
+        tolerates=only("ours"),
+    ),
+    Difference(
+        "openai-images-partial",
+        "ImagesResponse",
+        r"output\..*",
+        ours="the last partial image",
+        theirs="none, unless the stream ends with a completed image",
+        reason="What came before a stream was cut belongs in the span.",
+        tolerates=only("ours"),
     ),
     Difference(
         "openai-embeddings-base64",

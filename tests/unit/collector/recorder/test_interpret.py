@@ -4,12 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from openinference.semconv.trace import OpenInferenceSpanKindValues
 
-from tests.exchange_cases import SPAN_ID, TRACE_ID, Case, encode_body, own_case, own_cases
+from tests.exchange_cases import SPAN_ID, TRACE_ID, Case, own_case, own_cases
 from tracequill_collector.errors import PermanentError
-from tracequill_collector.recorder import attributes, bedrock, openai
+from tracequill_collector.recorder import attributes
 from tracequill_collector.recorder.call import Call
 from tracequill_collector.recorder.interpret import interpret
 from tracequill_collector.recorder.span import RecordedSpan, encode_span
@@ -40,7 +39,9 @@ def test_the_same_exchange_gives_the_same_span(case: Case) -> None:
 
 @pytest.mark.parametrize("case", _CASES, ids=lambda case: case.name)
 def test_every_span_says_what_kind_it_is(case: Case) -> None:
-    assert _span(case).attributes["openinference.span.kind"] in ("LLM", "EMBEDDING", "CHAIN")
+    kinds = {kind.value for kind in OpenInferenceSpanKindValues}
+
+    assert _span(case).attributes["openinference.span.kind"] in kinds
 
 
 def test_facts_stand_on_every_span() -> None:
@@ -111,13 +112,14 @@ def test_a_traced_call_that_failed_says_only_the_status() -> None:
 
 
 def test_a_format_that_is_not_known_is_recorded_plainly() -> None:
-    span = _span(own_case("anthropic-messages"))
+    span = _span(own_case("unknown-vendor"))
 
-    assert span.name == "POST /v1/messages"
+    assert span.name == "POST /v2/answer"
     assert span.attributes["openinference.span.kind"] == "CHAIN"
-    assert span.attributes["llm.model_name"] == "claude-small"
-    assert json.loads(span.attributes["output.value"])["stop_reason"] == "end_turn"
-    assert not [key for key in span.attributes if key.startswith("llm.token_count")]
+    assert span.attributes["llm.model_name"] == "oracle-small"
+    assert json.loads(span.attributes["output.value"])["answer"] == "Into the Havel."
+    assert span.attributes["llm.token_count.prompt"] == 7
+    assert span.attributes["llm.token_count.completion"] == 4
 
 
 def test_reading_a_stored_response_counts_no_tokens_again() -> None:
@@ -211,98 +213,3 @@ def test_an_interpreter_that_fails_leaves_a_plain_span(monkeypatch: pytest.Monke
 
     assert span.name == "POST /v1/chat/completions"
     assert span.attributes[attributes.PROBLEM] == "cannot be interpreted (LookupError)"
-
-
-# --- nothing raises for bad data ----------------------------------------------------------
-
-_WORDS = st.sampled_from(
-    """messages role content type text tool_calls function name arguments id index delta choices
-    usage input output tools system toolUse toolResult source bytes message data embedding prompt
-    contentBlockIndex start stopReason results generations model input_tokens image_url url summary
-    inferenceConfig additionalModelRequestFields toolConfig json metadata response error""".split()
-)
-_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-1, 3) | st.floats() | _WORDS | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_WORDS, inner, max_size=5),
-    max_leaves=20,
-)
-
-
-def _changed(value: Any, change: st.DataObject, depth: int = 0) -> Any:
-    """Give a valid body in which some values are replaced by any others."""
-    if depth and change.draw(st.integers(0, 9)) == 0:
-        return change.draw(_VALUES)
-    if isinstance(value, dict):
-        return {key: _changed(item, change, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_changed(item, change, depth + 1) for item in value]
-    return value
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.data())
-def test_no_json_makes_an_interpreter_raise(data: st.DataObject) -> None:
-    case = data.draw(st.sampled_from([case for case in _CASES if case.vendor != "anthropic"]))
-    request = _changed(case.request_json, data) if case.request_body else None
-    response: Any = None
-    if case.response_headers[0][1] == "application/json" and case.response_body:
-        response = _changed(json.loads(case.response_body), data)
-    exchange = case.exchange(
-        request_body=json.dumps(request).encode(),
-        response_body=case.response_body if response is None else json.dumps(response).encode(),
-    )
-    call = Call(exchange)
-
-    _ = bedrock.interpret(call) or openai.interpret(call)
-    encode_span(interpret(exchange, "p"))
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.data())
-def test_no_stream_makes_an_interpreter_raise(data: st.DataObject) -> None:
-    path = data.draw(st.sampled_from(["chat/completions", "responses", "completions"]))
-    events = data.draw(st.lists(st.dictionaries(_WORDS, _VALUES, max_size=5), max_size=5))
-    body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
-    exchange = _STREAM.exchange(path=f"/v1/{path}", response_body=body)
-
-    openai.interpret(Call(exchange))
-    encode_span(interpret(exchange, "p"))
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.data())
-def test_no_event_stream_makes_an_interpreter_raise(data: st.DataObject) -> None:
-    case = data.draw(st.sampled_from([case for case in _CASES if "stream" in case.path]))
-    body = bytearray(case.response_body)
-    for _ in range(data.draw(st.integers(0, 3))):
-        body[data.draw(st.integers(0, len(body) - 1))] ^= 1
-    exchange = case.exchange(response_body=bytes(body[: data.draw(st.integers(0, len(body)))]))
-
-    bedrock.interpret(Call(exchange))
-    encode_span(interpret(exchange, "p"))
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.data())
-def test_no_event_of_bedrock_makes_an_interpreter_raise(data: st.DataObject) -> None:
-    kinds = ["messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop"]
-    claude = ["message_start", "content_block_start", "content_block_delta", "message_delta"]
-    events = []
-    for _ in range(data.draw(st.integers(1, 6))):
-        event = data.draw(st.dictionaries(_WORDS, _VALUES, max_size=5))
-        event["type"] = data.draw(st.sampled_from([*claude, "message_stop"]))
-        event[data.draw(st.sampled_from([*kinds, "metadata"]))] = data.draw(_VALUES)
-        events.append((data.draw(st.sampled_from([*kinds, "messageStop", "metadata"])), event))
-    case = data.draw(st.sampled_from([case for case in _CASES if "stream" in case.path]))
-    call = Call(case.exchange(response_body=b"".join(_frames(events, "invoke" in case.path))))
-
-    bedrock.interpret(call)
-
-
-def _frames(events: list[tuple[str, Any]], chunked: bool) -> list[bytes]:
-    return [
-        encode_body(
-            {"eventstream": [{"chunk": event} if chunked else {"event": kind, "payload": event}]}
-        )
-        for kind, event in events
-    ]
