@@ -72,13 +72,16 @@ def spans_of(traces: ExportTraceServiceRequest) -> list[trace_pb2.Span]:
 class RecorderProcess:
     """The recorder, as the supervisor starts it."""
 
-    def __init__(self, data_dir: Path, collector_port: int) -> None:
+    def __init__(
+        self, data_dir: Path, collector_port: int, variables: dict[str, str] | None = None
+    ) -> None:
         self.data_dir = data_dir
         self._environment = {
             **{key: value for key, value in os.environ.items() if "TRACEQUILL" not in key},
             "TRACEQUILL_DATA_DIR": str(data_dir),
             "TRACEQUILL_COLLECTOR_URL": f"http://127.0.0.1:{collector_port}",
             "TRACEQUILL_PROXY_PROJECT_NAME": "calls",
+            **(variables or {}),
         }
         self.process: asyncio.subprocess.Process | None = None
 
