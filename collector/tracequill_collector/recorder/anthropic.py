@@ -1,8 +1,9 @@
 """Exchanges in Anthropic's format: a Call enters, the Interpretation that the SDK's span equals
 leaves.
 
-Knows messages, plain and streamed, of the library's beta methods too, and token counts;
-everything else is not for this module. No input or output.
+Knows messages, plain and streamed, of the library's beta methods too, token counts, and the
+completions of prompts that came before messages; everything else is not for this module.
+No input or output.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from openinference.semconv.trace import (
+    ChoiceAttributes,
     OpenInferenceLLMSystemValues,
     OpenInferenceMimeTypeValues,
     OpenInferenceSpanKindValues,
+    PromptAttributes,
     SpanAttributes,
 )
 
@@ -27,18 +30,22 @@ from tracequill_collector.recorder.anthropic_content import (
     to_safe_json,
     token_counts,
 )
-from tracequill_collector.recorder.anthropic_stream import MessageStream
+from tracequill_collector.recorder.anthropic_stream import CompletionStream, MessageStream
 from tracequill_collector.recorder.body import header, parse_json, to_json
 from tracequill_collector.recorder.call import Call, Failure, Interpretation
-from tracequill_collector.recorder.message import Pairs, mapping, tool_attributes
+from tracequill_collector.recorder.message import Pairs, mapping, text_or_none, tool_attributes
 from tracequill_collector.recorder.secret import remove_keys
 from tracequill_collector.recorder.sse import parse_sse
 
+_PROMPT = f"{SpanAttributes.LLM_PROMPTS}.0.{PromptAttributes.PROMPT_TEXT}"
+_COMPLETION = f"{SpanAttributes.LLM_CHOICES}.0.{ChoiceAttributes.COMPLETION_TEXT}"
 _JSON = OpenInferenceMimeTypeValues.JSON.value
 _MESSAGES = "/v1/messages"
 _COUNT = "/v1/messages/count_tokens"
+_COMPLETE = "/v1/complete"
 # Recorded as messages, tools and model; a schema for the answer stands in output_config today.
 _NO_PARAMETERS = frozenset({"messages", "model", "output_format", "system", "tools"})
+_KIND_CHARACTERS = 64
 _ERRORS = {
     400: "BadRequestError",
     401: "AuthenticationError",
@@ -57,42 +64,40 @@ def interpret(call: Call) -> Interpretation | None:
     if call.exchange.method != "POST":
         return None
     path = call.path.rstrip("/")
-    if not path.endswith((_MESSAGES, _COUNT)):
-        return None
-    counts = path.endswith(_COUNT)
-    result = Interpretation(_span_name(call, "count_tokens" if counts else ""))
+    if path.endswith(_MESSAGES):
+        return _messages(call, counted=False)
+    if path.endswith(_COUNT):
+        return _messages(call, counted=True)
+    if path.endswith(_COMPLETE):
+        return _complete(call)
+    return None
+
+
+def _messages(call: Call, *, counted: bool) -> Interpretation:
+    result = Interpretation(_span_name(call, counted))
     result.add(_start(call))
-    request = mapping(call.request_json)
-    if isinstance(call.request_json, dict):
+    request = _request(call, result)
+    if request:
         result.add(_request_attributes(call, request))
-    else:
-        result.add([(SpanAttributes.INPUT_VALUE, call.request_text)])
-        result.problems.append("request body is not a JSON object")
-    if not call.succeeded:
-        if call.exchange.status:
-            result.fail(_failure(call), call.exchange.end_unix_ns)
-        return result
-    if call.response_type == "text/event-stream":
-        response = _streamed(call, result)
-    else:
-        response = _response_object(call, result)
-    if response and not counts:
+    response = _response(call, result, MessageStream())
+    if response and not counted:
         result.add(_response_attributes(request, response))
     return result
 
 
-def _span_name(call: Call, method: str) -> str:
+def _span_name(call: Call, counted: bool) -> str:
     """Name the library's method; its helpers say in a header which of them was called."""
     query = parse_qs(call.exchange.path.partition("?")[2])
     beta = "beta." if query.get("beta") == ["true"] else ""
     headers = call.exchange.request_headers
-    if method:
-        pass
+    method = "create"
+    if counted:
+        method = "count_tokens"
     elif header(headers, "x-stainless-helper-method") == "stream":
         method = "stream"
     elif "beta.messages.parse" in header(headers, "x-stainless-helper"):
         method = "parse"
-    return f"{beta}messages.{method or 'create'}"
+    return f"{beta}messages.{method}"
 
 
 def _start(call: Call) -> Pairs:
@@ -101,15 +106,23 @@ def _start(call: Call) -> Pairs:
     yield SpanAttributes.LLM_SYSTEM, OpenInferenceLLMSystemValues.ANTHROPIC.value
 
 
+def _request(call: Call, result: Interpretation) -> dict[str, Any]:
+    """Give the request, and record it as the input; empty when it is no JSON object."""
+    if not isinstance(call.request_json, dict):
+        result.add([(SpanAttributes.INPUT_VALUE, call.request_text)])
+        result.problems.append("request body is not a JSON object")
+        return {}
+    text = call.request.data.decode("utf-8", errors="replace")
+    result.add([(SpanAttributes.INPUT_VALUE, text), (SpanAttributes.INPUT_MIME_TYPE, _JSON)])
+    return call.request_json
+
+
 def _request_attributes(call: Call, request: dict[str, Any]) -> Pairs:
     parameters = {key: value for key, value in request.items() if key not in _NO_PARAMETERS}
     # The library's beta methods take as a parameter what crosses as a header.
     if betas := _betas(call):
         parameters["betas"] = betas
         yield SpanAttributes.INPUT_VALUE, to_json({**request, "betas": betas})
-    else:
-        yield SpanAttributes.INPUT_VALUE, call.request.data.decode("utf-8", errors="replace")
-    yield SpanAttributes.INPUT_MIME_TYPE, _JSON
     model = request.get("model") or None
     yield SpanAttributes.LLM_MODEL_NAME, model
     yield SpanAttributes.LLM_REQUEST_MODEL_NAME, model
@@ -137,6 +150,19 @@ def _response_attributes(request: dict[str, Any], response: dict[str, Any]) -> P
 # --- the answer ---------------------------------------------------------------------------
 
 
+def _response(
+    call: Call, result: Interpretation, stream: MessageStream | CompletionStream
+) -> dict[str, Any]:
+    """Give the answer, and record it as the output; empty when there is none, or an error."""
+    if not call.succeeded:
+        if call.exchange.status:
+            result.fail(_failure(call), call.exchange.end_unix_ns)
+        return {}
+    if call.response_type == "text/event-stream":
+        return _streamed(call, result, stream)
+    return _response_object(call, result)
+
+
 def _output(result: Interpretation, text: str) -> None:
     result.add([(SpanAttributes.OUTPUT_VALUE, text), (SpanAttributes.OUTPUT_MIME_TYPE, _JSON)])
 
@@ -159,13 +185,15 @@ def _response_object(call: Call, result: Interpretation) -> dict[str, Any]:
     return {}
 
 
-def _streamed(call: Call, result: Interpretation) -> dict[str, Any]:
-    """Give the message of a stream as far as it came, and record it as the output."""
-    stream = MessageStream()
+def _streamed(
+    call: Call, result: Interpretation, stream: MessageStream | CompletionStream
+) -> dict[str, Any]:
+    """Give the answer of a stream as far as it came, and record it as the output."""
     for event in _events(call, result):
         stream.add(event)
-    for event in stream.other_events:
-        result.problems.append(f"stream holds an unknown event: {str(event.get('type'))[:64]!r}")
+    if stream.other_events:
+        kinds = {str(event.get("type"))[:_KIND_CHARACTERS] for event in stream.other_events}
+        result.problems.append(f"stream holds unknown events: {', '.join(sorted(kinds))}")
     if not stream.ended and result.status != "ERROR" and call.is_whole:
         result.problems.append("stream ends before its last event")
     response = stream.whole()
@@ -203,3 +231,30 @@ def _failure(call: Call) -> Failure:
 
 def _error_name(status: int) -> str:
     return _ERRORS.get(status, "InternalServerError" if status >= 500 else "APIStatusError")
+
+
+# --- completions of a prompt --------------------------------------------------------------
+
+
+def _complete(call: Call) -> Interpretation:
+    """Give the span of older clients; no library of today has the method."""
+    result = Interpretation("Completions")
+    result.add(_start(call))
+    if request := _request(call, result):
+        parameters = {key: value for key, value in request.items() if key != "prompt"}
+        result.add(
+            [
+                (SpanAttributes.LLM_MODEL_NAME, request.get("model") or None),
+                (SpanAttributes.LLM_INVOCATION_PARAMETERS, to_json(parameters)),
+                (_PROMPT, text_or_none(request.get("prompt"))),
+            ]
+        )
+    if response := _response(call, result, CompletionStream()):
+        result.add(
+            [
+                (SpanAttributes.LLM_MODEL_NAME, response.get("model") or None),
+                (_COMPLETION, text_or_none(response.get("completion"))),
+                (SpanAttributes.LLM_FINISH_REASON, response.get("stop_reason") or None),
+            ]
+        )
+    return result

@@ -292,22 +292,21 @@ def _calls(
 
 def token_counts(usage: dict[str, Any]) -> Pairs:
     """Give the token counts; what was read from a cache or written to it is part of the prompt."""
-    parts = [
-        count
-        for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-        if isinstance(count := usage.get(name), int)
-    ]
-    output = usage.get("output_tokens")
-    if parts:
-        yield SpanAttributes.LLM_TOKEN_COUNT_PROMPT, sum(parts)
-    if isinstance(output, int):
-        yield SpanAttributes.LLM_TOKEN_COUNT_COMPLETION, output
-    if parts and isinstance(output, int):
-        yield SpanAttributes.LLM_TOKEN_COUNT_TOTAL, sum(parts) + output
-    thought = mapping(usage.get("output_tokens_details")).get("thinking_tokens")
-    for name, count in (
-        (SpanAttributes.LLM_TOKEN_COUNT_PROMPT_DETAILS_CACHE_READ, "cache_read_input_tokens"),
-        (SpanAttributes.LLM_TOKEN_COUNT_PROMPT_DETAILS_CACHE_WRITE, "cache_creation_input_tokens"),
-    ):
-        yield name, usage.get(count) or None
+    read = _count(usage, "cache_read_input_tokens")
+    written = _count(usage, "cache_creation_input_tokens")
+    parts = [count for count in (_count(usage, "input_tokens"), written, read) if count is not None]
+    prompt = sum(parts) if parts else None
+    completion = _count(usage, "output_tokens")
+    yield SpanAttributes.LLM_TOKEN_COUNT_PROMPT, prompt
+    yield SpanAttributes.LLM_TOKEN_COUNT_COMPLETION, completion
+    if prompt is not None and completion is not None:
+        yield SpanAttributes.LLM_TOKEN_COUNT_TOTAL, prompt + completion
+    yield SpanAttributes.LLM_TOKEN_COUNT_PROMPT_DETAILS_CACHE_READ, read or None
+    yield SpanAttributes.LLM_TOKEN_COUNT_PROMPT_DETAILS_CACHE_WRITE, written or None
+    thought = _count(mapping(usage.get("output_tokens_details")), "thinking_tokens")
     yield SpanAttributes.LLM_TOKEN_COUNT_COMPLETION_DETAILS_REASONING, thought or None
+
+
+def _count(usage: dict[str, Any], name: str) -> int | None:
+    value = usage.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,7 +1,8 @@
 """The events of Anthropic's Messages: events enter, the message that they stand for leaves.
 
-Bedrock's Claude streams the same. Nothing that came is lost: fields, deltas and events that are
-newer than this module are kept as they are. No input or output.
+Bedrock's Claude streams the same. Beside them stand the events of completions. Nothing that came
+is lost: fields, deltas and events newer than this module are kept as they are.
+No input or output.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 from tracequill_collector.recorder.body import parse_json
 from tracequill_collector.recorder.message import mapping
+from tracequill_collector.recorder.pieces import Assembly, Kind
 
 # Deltas that give a field whole; the texts of all others are pieces of one.
 _WHOLE = frozenset({"signature_delta", "compaction_delta"})
@@ -90,6 +92,7 @@ class _Block:
     def __init__(self, start: dict[str, Any]) -> None:
         self._block = dict(start)
         self._pieces: dict[str, list[str]] = {}
+        self._citations: list[Any] = []
 
     def add(self, delta: dict[str, Any]) -> None:
         kind = delta.get("type")
@@ -97,8 +100,7 @@ class _Block:
             if key == "type" or value is None:
                 continue
             if key == "citation":
-                known = self._block.get("citations")
-                self._block["citations"] = [*(known if isinstance(known, list) else []), value]
+                self._citations.append(value)
             elif isinstance(value, str) and kind not in _WHOLE:
                 self._pieces.setdefault(key, []).append(value)
             else:
@@ -106,6 +108,9 @@ class _Block:
 
     def whole(self, parse_input: bool) -> dict[str, Any]:
         block = dict(self._block)
+        if self._citations:
+            known = block.get("citations")
+            block["citations"] = [*(known if isinstance(known, list) else []), *self._citations]
         for key, pieces in self._pieces.items():
             text = "".join(pieces)
             if key == "partial_json":
@@ -116,3 +121,30 @@ class _Block:
                 start = block.get(key)
                 block[key] = start + text if isinstance(start, str) else text
         return block
+
+
+class CompletionStream:
+    """The completion that a stream's events stand for, as far as they came."""
+
+    def __init__(self) -> None:
+        self._completion = Assembly({"completion": Kind.EXACT_TEXT})
+        self.ended = False
+        """Whether the last event came."""
+        self.other_events: list[dict[str, Any]] = []
+        """Events of unknown types."""
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Add one event."""
+        match event.get("type"):
+            case "completion":
+                self._completion.add(event)
+                self.ended = self.ended or event.get("stop_reason") is not None
+            case "ping":
+                pass
+            case _:
+                self.other_events.append(event)
+
+    def whole(self) -> dict[str, Any]:
+        """Give the completion; empty when nothing came."""
+        whole = self._completion.whole()
+        return {**whole, "other_events": self.other_events} if self.other_events else whole
