@@ -23,12 +23,15 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _TARGET = re.compile(r"/[\x21-\x7e]*")
 _PAGES = frozenset({"healthz", "readyz", "metrics"})
 _MOCK = "mock"
+_GEMINI = "gemini"
+# Where files go at Gemini. Its Python library keeps only the host of its base URL for them.
+_UPLOAD = "upload"
 
 # Name, vendor (whose wire format it is), upstream. No upstream: it is built in.
 _TABLE: tuple[tuple[str, str, str], ...] = (
     ("openai", "openai", "https://api.openai.com"),
     ("anthropic", "anthropic", "https://api.anthropic.com"),
-    ("gemini", "gemini", "https://generativelanguage.googleapis.com"),
+    (_GEMINI, "gemini", "https://generativelanguage.googleapis.com"),
     ("mistral", "mistral", "https://api.mistral.ai"),
     ("together", "together", "https://api.together.ai"),
     ("groq", "groq", "https://api.groq.com"),
@@ -139,7 +142,8 @@ class RouteTable:
         for name, upstream in (upstreams or {}).items():
             route = self._known(name, "TRACEQUILL_UPSTREAM_" + name.upper().replace("-", "_"))
             # Who writes a host into a variable may mean any host.
-            self._routes[name] = replace(route, upstream=upstream.rstrip("/"), public=False)
+            public = bool(configured.get(name, RouteSettings()).public)
+            self._routes[name] = replace(route, upstream=upstream.rstrip("/"), public=public)
         for name in {*sign, *(name for name, one in configured.items() if one.sign)}:
             self._sign(name, configured.get(name, RouteSettings()))
         for route in self._routes.values():
@@ -168,6 +172,8 @@ class RouteTable:
         path, mark, query = raw.partition("?")
         name, _, rest = path[1:].partition("/")
         route = self._routes.get(name)
+        if route is None and name == _UPLOAD:
+            route, rest = self._routes[_GEMINI], path[1:]
         vendor = route.vendor if route else ""
         if _has_dot_segment(path):
             raise _refused("the path has a dot segment ('.' or '..'); write it without", vendor)

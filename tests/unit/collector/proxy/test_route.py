@@ -36,6 +36,11 @@ ROUTES = RouteTable()
             "runtime.sagemaker.ap-southeast-2.amazonaws.com",
             "/endpoints/e/invocations",
         ),
+        (
+            "/gemini/upload/v1beta/files",
+            "generativelanguage.googleapis.com",
+            "/upload/v1beta/files",
+        ),
         ("/openai//v1//x", "api.openai.com", "//v1//x"),
         ("/openai/v1/x?", "api.openai.com", "/v1/x?"),
         ("/openai/v1/x?a=%2F..%2F&b=//&a=2?", "api.openai.com", "/v1/x?a=%2F..%2F&b=//&a=2?"),
@@ -50,6 +55,21 @@ def test_a_path_leads_to_its_upstream_and_stays_raw(raw: str, host: str, path: s
     assert (target.origin.scheme, target.origin.host, target.origin.port) == ("https", host, 443)
     assert target.origin.authority == host
     assert target.path == path
+
+
+def test_an_upload_at_the_root_goes_to_gemini_unless_a_route_has_its_name() -> None:
+    """C29: Google's Python library gives an upload's address the host of its base URL alone."""
+    raw = "/upload/v1beta/files?upload_id=1&upload_protocol=resumable"
+    target = ROUTES.find(raw)
+    configured = RouteTable({"upload": RouteSettings(upstream="https://files.example")})
+
+    assert target.origin is not None
+    assert (target.route.name, target.origin.host) == (
+        "gemini",
+        "generativelanguage.googleapis.com",
+    )
+    assert target.path == raw
+    assert configured.find(raw).path == raw.removeprefix("/upload")
 
 
 @pytest.mark.parametrize(
@@ -227,6 +247,9 @@ def test_ollama_and_routes_of_ones_own_may_be_anywhere_unless_they_say_so() -> N
         }
     )
 
+    override = RouteTable({"groq": RouteSettings(public=True)}, {"groq": "https://h.example"})
+
+    assert origin(override, "/groq/x").public
     assert not origin(routes, "/ollama/api/chat").public
     assert not origin(routes, "/vllm/v1/models").public
     assert origin(routes, "/gateway/v1/models").public
