@@ -1,4 +1,4 @@
-"""Receiver, exporter and recorder as processes on one data directory, without a supervisor."""
+"""Receiver, exporter, proxy and recorder as processes on one data directory, unsupervised."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tests.integration.receiver_rig import PROTOBUF, Answer, wait_until
-from tests.ports import free_port
+from tests.ports import free_ports
 from tracequill_collector.status import read_status
 
 
@@ -24,7 +24,7 @@ class Processes:
         self.folder = folder
         self.data_dir = folder / "data"
         self.data_dir.mkdir(mode=0o700)
-        self.grpc_port, self.http_port = free_port(), free_port()
+        self.grpc_port, self.http_port, self.proxy_port = free_ports(3)
         clean = {
             name: value
             for name, value in os.environ.items()
@@ -35,6 +35,7 @@ class Processes:
             "TRACEQUILL_DATA_DIR": str(self.data_dir),
             "TRACEQUILL_OTLP_GRPC_PORT": str(self.grpc_port),
             "TRACEQUILL_OTLP_HTTP_PORT": str(self.http_port),
+            "TRACEQUILL_PROXY_PORT": str(self.proxy_port),
             **variables,
         }
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -102,9 +103,9 @@ class Processes:
     def _works(self, name: str) -> bool:
         process = self._running[name]
         assert process.poll() is None, self.log(name)
-        if name == "receiver":
+        if name in ("receiver", "proxy"):
             try:
-                return self.request("GET", "/readyz").status == 200
+                return _is_ready(self.http_port if name == "receiver" else self.proxy_port)
             except OSError:
                 return False
         folder = "proxy" if name == "recorder" else "collector"
@@ -113,6 +114,15 @@ class Processes:
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
+
+
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    finally:
+        connection.close()
 
 
 @contextmanager
