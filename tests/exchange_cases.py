@@ -196,6 +196,10 @@ def _form_part(part: dict[str, Any]) -> bytes:
 
 
 def _eventstream_message(message: dict[str, Any]) -> bytes:
+    if "part" in message:
+        headers = {":event-type": "PayloadPart", ":message-type": "event"}
+        headers[":content-type"] = "application/octet-stream"
+        return encode_eventstream(headers, message["part"].encode())
     if "chunk" in message:
         inner = json.dumps(message["chunk"], ensure_ascii=False).encode()
         payload: Any = {"bytes": base64.b64encode(inner).decode(), "p": "abcdef"}

@@ -19,9 +19,9 @@ from openinference.semconv.trace import (
 )
 
 from tracequill_collector.recorder import (
+    aws_error,
     bedrock_claude,
     bedrock_converse,
-    bedrock_error,
     bedrock_invoke,
     openai_chat,
 )
@@ -76,7 +76,7 @@ def interpret(call: Call) -> Interpretation | None:
     if not call.succeeded:
         if call.exchange.status:
             result.fail(
-                bedrock_error.failure(call, operation, describes=operation != "InvokeModel"),
+                aws_error.failure(call, operation, describes=operation != "InvokeModel"),
                 call.exchange.end_unix_ns,
             )
     elif operation.endswith("Stream"):
@@ -136,7 +136,7 @@ def _events(
         kind = message.text_header(":message-type")
         if kind != "event":
             # As the instrumentor, which sets the message of some of them itself.
-            failure = bedrock_error.stream_failure(
+            failure = aws_error.stream_failure(
                 message, operation, describes=operation == "ConverseStream"
             )
             result.fail(failure, call.exchange.end_unix_ns)

@@ -19,7 +19,7 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
-from tracequill_collector.recorder import bedrock_error, bedrock_knowledge
+from tracequill_collector.recorder import aws_error, bedrock_knowledge
 from tracequill_collector.recorder.bedrock_agent_steps import interpret_items
 from tracequill_collector.recorder.bedrock_agent_trace import AgentTrace
 from tracequill_collector.recorder.body import parse_json, to_json
@@ -86,7 +86,7 @@ def interpret(call: Call) -> Interpretation | None:
         _add_response(call, operation, result)
     elif call.exchange.status:
         describes = operation in _DESCRIBED
-        failure = bedrock_error.failure(call, operation, describes=describes)
+        failure = aws_error.failure(call, operation, describes=describes)
         result.fail(failure, call.exchange.end_unix_ns)
     return result
 
@@ -128,7 +128,7 @@ def _events(
         result.problems.append(stream.problem)
     for message in stream.messages:
         if message.text_header(":message-type") != "event":
-            failure = bedrock_error.stream_failure(message, operation, describes=True)
+            failure = aws_error.stream_failure(message, operation, describes=True)
             result.fail(failure, call.exchange.end_unix_ns)
             return
         payload = parse_json(message.payload)

@@ -1,6 +1,7 @@
-"""Bedrock's guardrails: what they were given and how they judged enters, flat attributes leave.
+"""Calls of Bedrock's guardrails: a Call enters, the Interpretation that the SDK's span equals
+leaves.
 
-A call of ApplyGuardrail, and the assessments in an agent's trace. No input or output.
+Also knows what blocks, in such an answer and in an agent's trace. No input or output.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
+from tracequill_collector.recorder import aws_error
 from tracequill_collector.recorder.body import to_json
+from tracequill_collector.recorder.call import Call, Interpretation
 from tracequill_collector.recorder.message import Pairs, mapping, objects
 
 _JSON = OpenInferenceMimeTypeValues.JSON.value
@@ -39,8 +42,35 @@ def is_blocked(assessments: list[dict[str, Any]]) -> bool:
     )
 
 
-def request_attributes(request: dict[str, Any]) -> Pairs:
-    """Give everything that a request of ApplyGuardrail says."""
+def interpret(call: Call) -> Interpretation | None:
+    """Interpret a call of ApplyGuardrail, or give None when the exchange is none."""
+    match call.segments:
+        case ["guardrail", guardrail_id, "version", version, "apply"]:
+            pass
+        case _:
+            return None
+    if call.exchange.method != "POST":
+        return None
+    result = Interpretation("bedrock.apply_guardrail")
+    result.add(_request_attributes(mapping(call.request_json)))
+    if not isinstance(call.request_json, dict):
+        result.problems.append("request body is not a JSON object")
+    if not call.succeeded:
+        if call.exchange.status:
+            failure = aws_error.failure(call, "ApplyGuardrail", describes=False)
+            result.fail(failure, call.exchange.end_unix_ns)
+    elif isinstance(response := call.response_json, dict):
+        result.add(_response_attributes(guardrail_id, version, response))
+        if is_blocked(objects(response.get("assessments"))):
+            result.status = "ERROR"
+            result.status_message = str(response.get("actionReason") or "")
+    else:
+        result.add([(SpanAttributes.OUTPUT_VALUE, call.response_text or None)])
+        result.problems.append("response body is not a JSON object")
+    return result
+
+
+def _request_attributes(request: dict[str, Any]) -> Pairs:
     yield SpanAttributes.OPENINFERENCE_SPAN_KIND, OpenInferenceSpanKindValues.GUARDRAIL.value
     content = [block for item in objects(request.get("content")) if (block := _block(item))]
     given = {
@@ -76,11 +106,8 @@ def _decoded_bytes(encoded: str) -> int:
         return len(encoded)
 
 
-def response_attributes(
-    guardrail_id: str, guardrail_version: str, response: dict[str, Any]
-) -> Pairs:
-    """Give everything that an answer of ApplyGuardrail says."""
-    about = {"guardrailIdentifier": guardrail_id, "guardrailVersion": guardrail_version}
+def _response_attributes(guardrail_id: str, version: str, response: dict[str, Any]) -> Pairs:
+    about: dict[str, Any] = {"guardrailIdentifier": guardrail_id, "guardrailVersion": version}
     about |= _given(response, "guardrailCoverage", "usage")
     yield SpanAttributes.METADATA, to_json(about)
     output = _given(response, "action", "actionReason", "outputs")

@@ -16,7 +16,16 @@ from openinference.semconv.trace import SpanAttributes
 
 from tracequill_collector.errors import PermanentError
 from tracequill_collector.exchange import Exchange
-from tracequill_collector.recorder import anthropic, bedrock, bedrock_agent, gemini, openai
+from tracequill_collector.recorder import (
+    anthropic,
+    aws_plain,
+    bedrock,
+    bedrock_agent,
+    bedrock_guardrail,
+    gemini,
+    openai,
+    sagemaker,
+)
 from tracequill_collector.recorder.body import parse_json, to_json
 from tracequill_collector.recorder.call import Call, Failure, Interpretation
 from tracequill_collector.recorder.message import Pairs, mapping
@@ -28,9 +37,13 @@ from tracequill_collector.recorder.span import RecordedSpan, child_span_id
 _INTERPRETERS: tuple[Callable[[Call], Interpretation | None], ...] = (
     bedrock.interpret,
     bedrock_agent.interpret,
+    bedrock_guardrail.interpret,
+    sagemaker.interpret,
     gemini.interpret,
     anthropic.interpret,
     openai.interpret,
+    # Whatever the others leave of AWS's streams.
+    aws_plain.interpret,
 )
 
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")

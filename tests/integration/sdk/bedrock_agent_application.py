@@ -32,7 +32,7 @@ class BedrockAgentApplication:
         """Make the call of *case*."""
         method, names = self._method([unquote(part) for part in case.path.strip("/").split("/")])
         answer = method(**names, **_with_bytes(case.request_json))
-        for name in ("completion", "stream"):
+        for name in ("completion", "stream", "responseStream"):
             for _ in answer.get(name, ()):
                 pass
 
@@ -51,6 +51,11 @@ class BedrockAgentApplication:
                 return client.retrieve_and_generate, {}
             case ["retrieveAndGenerateStream"]:
                 return client.retrieve_and_generate_stream, {}
+            case ["rerank"]:
+                return client.rerank, {}
+            case ["flows", flow, "aliases", alias]:
+                names = {"flowIdentifier": flow, "flowAliasIdentifier": alias}
+                return client.invoke_flow, names
         raise AssertionError(f"no operation has the path {segments}")
 
 

@@ -36,6 +36,9 @@ class BedrockApplication:
 
     def call(self, case: Case) -> None:
         """Make the call of *case*."""
+        if not case.path.startswith("/model/") or case.path.endswith("/count-tokens"):
+            self._call_other(case)
+            return
         _, _, model, operation = case.path.split("/")
         method = getattr(self._client, _OPERATIONS[operation])
         model_id = unquote(model)
@@ -46,6 +49,22 @@ class BedrockApplication:
         if "stream" in operation:
             for _ in answer["body" if operation.startswith("invoke") else "stream"]:
                 pass
+
+    def _call_other(self, case: Case) -> None:
+        client = self._client
+        request = _with_bytes(case.request_json) if case.request_body else {}
+        match [unquote(part) for part in case.path.partition("?")[0].strip("/").split("/")]:
+            case ["guardrail", guardrail, "version", version, "apply"]:
+                names = {"guardrailIdentifier": guardrail, "guardrailVersion": version}
+                client.apply_guardrail(**names, **request)
+            case ["model", model, "count-tokens"]:
+                client.count_tokens(modelId=model, **request)
+            case ["async-invoke"] if case.method == "POST":
+                client.start_async_invoke(**request)
+            case ["async-invoke"]:
+                client.list_async_invokes()
+            case _:
+                raise AssertionError(f"no operation has the path {case.path}")
 
 
 def _with_bytes(value: Any) -> Any:

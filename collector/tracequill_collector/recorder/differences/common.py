@@ -28,6 +28,15 @@ COMMON: tuple[Difference, ...] = (
         "again would be counted twice.",
     ),
     Difference(
+        "not-instrumented",
+        r"(GET|POST|PUT|PATCH|DELETE) /.*|sagemaker\..*",
+        "spans",
+        ours="a span",
+        theirs="none",
+        reason="The call happened, and cost something.",
+        tolerates=lambda ours, theirs: theirs == [],
+    ),
+    Difference(
         "no-stack-trace",
         ".*",
         r"exception\.stacktrace",

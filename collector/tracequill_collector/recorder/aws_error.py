@@ -12,23 +12,28 @@ from tracequill_collector.recorder.eventstream import EventStreamMessage
 from tracequill_collector.recorder.message import mapping
 from tracequill_collector.recorder.secret import remove_keys
 
-# The errors that botocore has classes for, for Bedrock's runtimes; any other is a plain
-# ClientError.
+# The errors that botocore has classes for, for the runtimes of Bedrock and SageMaker; any other is
+# a plain ClientError.
 _MODELED_ERRORS = frozenset(
     {
         "AccessDeniedException",
         "BadGatewayException",
         "ConflictException",
         "DependencyFailedException",
+        "InternalDependencyException",
+        "InternalFailure",
         "InternalServerException",
+        "ModelError",
         "ModelErrorException",
         "ModelNotReadyException",
         "ModelStreamErrorException",
         "ModelTimeoutException",
         "ResourceNotFoundException",
         "ServiceQuotaExceededException",
+        "ServiceUnavailable",
         "ServiceUnavailableException",
         "ThrottlingException",
+        "ValidationError",
         "ValidationException",
     }
 )
@@ -59,7 +64,8 @@ def stream_failure(message: EventStreamMessage, operation: str, *, describes: bo
         said = message.headers.get(":error-message", "")
     else:
         code = message.headers.get(":exception-type", "Unknown")
-        said = mapping(parse_json(message.payload)).get("message", "")
+        body = mapping(parse_json(message.payload))
+        said = body.get("message", body.get("Message", ""))
     text = _client_error(str(code), operation, said)
     return Failure("botocore.exceptions.EventStreamError", text, text if describes else "")
 

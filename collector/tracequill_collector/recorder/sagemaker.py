@@ -1,0 +1,211 @@
+"""Exchanges with SageMaker's endpoints: a Call enters, an Interpretation leaves.
+
+What an endpoint speaks is its owner's choice, and no instrumentor knows any of it. Two languages
+make LLM spans: OpenAI's chat completions, as vLLM and SGLang speak them, and ``inputs`` with
+``generated_text``, as Hugging Face's servers speak it. Everything else is a plain span. The model
+is the endpoint, or the inference component in it. No input or output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+from openinference.semconv.trace import (
+    OpenInferenceLLMProviderValues,
+    OpenInferenceMimeTypeValues,
+    OpenInferenceSpanKindValues,
+    SpanAttributes,
+)
+
+from tracequill_collector.recorder import attributes, aws_error, openai_chat
+from tracequill_collector.recorder.body import header, parse_json, to_json
+from tracequill_collector.recorder.call import Call, Interpretation
+from tracequill_collector.recorder.eventstream import parse_eventstream
+from tracequill_collector.recorder.message import Pairs, mapping, objects, text_or_none
+from tracequill_collector.recorder.plain import plain
+from tracequill_collector.recorder.secret import remove_keys
+
+Operation = Literal["InvokeEndpoint", "InvokeEndpointWithResponseStream", "InvokeEndpointAsync"]
+
+_OPERATIONS: dict[str, Operation] = {
+    "invocations": "InvokeEndpoint",
+    "invocations-response-stream": "InvokeEndpointWithResponseStream",
+    "async-invocations": "InvokeEndpointAsync",
+}
+_SPAN_NAMES: dict[Operation, str] = {
+    "InvokeEndpoint": "sagemaker.invoke_endpoint",
+    "InvokeEndpointWithResponseStream": "sagemaker.invoke_endpoint_with_response_stream",
+}
+_JSON = OpenInferenceMimeTypeValues.JSON.value
+_TEXT = OpenInferenceMimeTypeValues.TEXT.value
+
+
+def operation_of(method: str, segments: list[str]) -> Operation | None:
+    """Name the operation, from ``/endpoints/{name}/{operation}``."""
+    if method != "POST" or len(segments) != 3 or segments[0] != "endpoints":
+        return None
+    return _OPERATIONS.get(segments[2])
+
+
+def interpret(call: Call) -> Interpretation | None:
+    """Interpret the exchange, or give None when it is no call of an endpoint."""
+    operation = operation_of(call.exchange.method, call.segments)
+    if operation is None:
+        return None
+    request = mapping(call.request_json)
+    if operation == "InvokeEndpointAsync":
+        result = _async(call)
+    elif isinstance(request.get("messages"), list):
+        result = _chat(call, operation, request)
+    elif isinstance(request.get("inputs"), str):
+        result = _generation(call, operation, request)
+    else:
+        result = _other(call, operation)
+    component = header(call.exchange.request_headers, "x-amzn-sagemaker-inference-component")
+    result.add([(attributes.INFERENCE_COMPONENT, component or None)])
+    result.add([(SpanAttributes.LLM_MODEL_NAME, component or call.segments[1])])
+    return result
+
+
+def _start(call: Call, operation: Operation) -> Interpretation:
+    result = Interpretation(_SPAN_NAMES[operation])
+    kind = OpenInferenceSpanKindValues.LLM.value
+    result.add([(SpanAttributes.OPENINFERENCE_SPAN_KIND, kind)])
+    result.add([(SpanAttributes.LLM_PROVIDER, OpenInferenceLLMProviderValues.AWS.value)])
+    if not call.succeeded and call.exchange.status:
+        failure = aws_error.failure(call, operation, describes=True)
+        result.fail(failure, call.exchange.end_unix_ns)
+    return result
+
+
+def _answer(call: Call, operation: Operation, result: Interpretation) -> bytes:
+    """Give what the model sent, without the frames of a stream; a stream's error is recorded."""
+    if not call.succeeded or operation == "InvokeEndpoint":
+        return call.response.data if call.succeeded else b""
+    stream = parse_eventstream(call.response.data)
+    if stream.problem:
+        result.problems.append(stream.problem)
+    parts: list[bytes] = []
+    for message in stream.messages:
+        if message.text_header(":message-type") != "event":
+            failure = aws_error.stream_failure(message, operation, describes=True)
+            result.fail(failure, call.exchange.end_unix_ns)
+            break
+        parts.append(message.payload)
+    return b"".join(parts)
+
+
+def _pieces(answer: bytes) -> Iterator[dict[str, Any]]:
+    """Give the objects in an answer: one, a list, one a line, or one an event of a stream."""
+    whole = parse_json(answer)
+    if whole is not None:
+        yield from [whole] if isinstance(whole, dict) else objects(whole)
+        return
+    for line in answer.splitlines():
+        piece = parse_json(line.removeprefix(b"data:").strip())
+        yield from [piece] if isinstance(piece, dict) else objects(piece)
+
+
+# --- OpenAI's chat completions ------------------------------------------------------------
+
+
+def _chat(call: Call, operation: Operation, request: dict[str, Any]) -> Interpretation:
+    result = _start(call, operation)
+    result.add([(SpanAttributes.INPUT_VALUE, to_json(request))])
+    result.add([(SpanAttributes.INPUT_MIME_TYPE, _JSON)])
+    result.add(openai_chat.request_attributes(request))
+    pieces = list(_pieces(_answer(call, operation, result)))
+    is_whole = operation == "InvokeEndpoint" and len(pieces) == 1
+    if response := pieces[0] if is_whole else openai_chat.response_of_chunks(pieces):
+        result.add([(SpanAttributes.OUTPUT_VALUE, to_json(response))])
+        result.add([(SpanAttributes.OUTPUT_MIME_TYPE, _JSON)])
+        result.add(openai_chat.response_attributes(response))
+    elif call.succeeded:
+        result.add([(SpanAttributes.OUTPUT_VALUE, call.response_text or None)])
+        result.problems.append("response holds no JSON object")
+    return result
+
+
+# --- Hugging Face's text generation -------------------------------------------------------
+
+
+def _generation(call: Call, operation: Operation, request: dict[str, Any]) -> Interpretation:
+    result = _start(call, operation)
+    result.add([(SpanAttributes.INPUT_VALUE, request["inputs"])])
+    result.add([(SpanAttributes.INPUT_MIME_TYPE, _TEXT)])
+    parameters = mapping(request.get("parameters"))
+    result.add([(SpanAttributes.LLM_INVOCATION_PARAMETERS, to_json(parameters))])
+    answer = _answer(call, operation, result)
+    pieces = list(_pieces(answer))
+    result.add(_generated(pieces))
+    if call.succeeded and not pieces:
+        result.add([(SpanAttributes.OUTPUT_VALUE, answer.decode("utf-8", "replace") or None)])
+        result.problems.append("response holds no JSON object")
+    return result
+
+
+def _generated(pieces: list[dict[str, Any]]) -> Pairs:
+    """Give the text, why it ended and its tokens; the last piece of a stream repeats the text."""
+    whole = [text for piece in pieces if isinstance(text := piece.get("generated_text"), str)]
+    text = "".join(whole) or "".join(_tokens(pieces))
+    if text:
+        yield SpanAttributes.OUTPUT_VALUE, text
+        yield SpanAttributes.OUTPUT_MIME_TYPE, _TEXT
+    for piece in pieces:
+        details = mapping(piece.get("details"))
+        yield SpanAttributes.LLM_FINISH_REASON, text_or_none(details.get("finish_reason"))
+        completion, prompt = details.get("generated_tokens"), details.get("prefill")
+        prompt = len(prompt) if prompt and isinstance(prompt, list) else details.get("input_length")
+        yield SpanAttributes.LLM_TOKEN_COUNT_COMPLETION, _count(completion)
+        yield SpanAttributes.LLM_TOKEN_COUNT_PROMPT, _count(prompt)
+        if isinstance(completion, int) and isinstance(prompt, int):
+            yield SpanAttributes.LLM_TOKEN_COUNT_TOTAL, prompt + completion
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _tokens(pieces: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for piece in pieces:
+        token = mapping(piece.get("token"))
+        if isinstance(text := token.get("text"), str) and not token.get("special"):
+            yield text
+
+
+# --- everything else ----------------------------------------------------------------------
+
+
+def _other(call: Call, operation: Operation) -> Interpretation:
+    result = plain(call)
+    if operation == "InvokeEndpointWithResponseStream" and call.succeeded:
+        answer = _answer(call, operation, result)
+        result.add(_plain_output(remove_keys(answer.decode("utf-8", errors="replace"))))
+    return result
+
+
+def _plain_output(text: str) -> Pairs:
+    yield SpanAttributes.OUTPUT_VALUE, text or None
+    is_json = bool(text) and parse_json(text) is not None
+    yield SpanAttributes.OUTPUT_MIME_TYPE, _JSON if is_json else _TEXT
+
+
+def _async(call: Call) -> Interpretation:
+    """Give where the question lies and where the answer will; neither crosses."""
+    result = plain(call)
+    asked, answered = call.exchange.request_headers, call.exchange.response_headers
+    location = header(asked, "x-amzn-sagemaker-inputlocation")
+    if location:
+        result.add([(SpanAttributes.INPUT_VALUE, location)])
+        result.add([(SpanAttributes.INPUT_MIME_TYPE, _TEXT)])
+    places = {
+        name: place
+        for name in ("OutputLocation", "FailureLocation")
+        if (place := header(answered, f"x-amzn-sagemaker-{name.lower()}"))
+    }
+    if places:
+        output = to_json({**mapping(call.response_json), **places})
+        result.add([(SpanAttributes.OUTPUT_VALUE, output)])
+        result.add([(SpanAttributes.OUTPUT_MIME_TYPE, _JSON)])
+    return result
