@@ -24,7 +24,7 @@ _TARGET = re.compile(r"/[\x21-\x7e]*")
 _PAGES = frozenset({"healthz", "readyz", "metrics"})
 _MOCK = "mock"
 _GEMINI = "gemini"
-# Where files go at Gemini. Its Python library keeps only the host of its base URL for them.
+# Where files go at Gemini. Of a base URL given with a file its Python library keeps only the host.
 _UPLOAD = "upload"
 
 # Name, vendor (whose wire format it is), upstream. No upstream: it is built in.

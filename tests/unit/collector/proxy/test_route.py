@@ -58,7 +58,7 @@ def test_a_path_leads_to_its_upstream_and_stays_raw(raw: str, host: str, path: s
 
 
 def test_an_upload_at_the_root_goes_to_gemini_unless_a_route_has_its_name() -> None:
-    """C29: Google's Python library gives an upload's address the host of its base URL alone."""
+    """C29: of a base URL given with a file Google's Python library keeps only the host."""
     raw = "/upload/v1beta/files?upload_id=1&upload_protocol=resumable"
     target = ROUTES.find(raw)
     configured = RouteTable({"upload": RouteSettings(upstream="https://files.example")})
