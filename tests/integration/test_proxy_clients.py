@@ -206,7 +206,10 @@ async def test_boto3_converses_with_a_bearer_token(proxy: ProxyProcess, bedrock:
     assert "bedrock-key" not in repr(exchange)
 
 
-async def test_a_signature_of_boto3_crosses_as_it_is_and_is_not_kept(proxy: ProxyProcess) -> None:
+async def test_a_signature_crosses_to_an_upstream_that_is_not_aws_and_is_not_kept(
+    proxy: ProxyProcess,
+) -> None:
+    """LocalStack and mocks look at no signature; AWS itself does (test_proxy_signing.py)."""
     requests: list[Message] = []
     runtime = bedrock_runtime(proxy.url("/bedrock/us-east-1"))
     answer = plain(orjson.dumps(CONVERSATION), b"Content-Type: application/json")

@@ -25,6 +25,8 @@ from tracequill.settings import Settings, mask_url
 from tracequill_collector.errors import RetryableError, StartError
 from tracequill_collector.exporter.queries import QUERIES
 from tracequill_collector.exporter.schema import schema_problem
+from tracequill_collector.proxy.credentials import NONE_FOUND, find_chain, keys_of, reason_of
+from tracequill_collector.proxy.route import RouteTable
 from tracequill_collector.queue import checkpoint as checkpoints
 from tracequill_collector.queue import quarantine
 from tracequill_collector.queue.dead_letters import DeadLetters
@@ -68,6 +70,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         running = running and finding.level == "ok"
         yield finding
     for finding in _of_files(settings):
+        yield finding
+    async for finding in _signing(settings):
         yield finding
     try:
         url = running_database_url(settings)
@@ -349,6 +353,29 @@ def _dead_letters(settings: Settings) -> Finding:
             "tracequill dead-letters list",
         )
     return Finding("dead letters", "ok", "None.")
+
+
+async def _signing(settings: Settings) -> AsyncIterator[Finding]:
+    """Whether there are credentials for the routes whose calls the proxy signs."""
+    try:
+        names = RouteTable(settings.routes, settings.upstreams, settings.proxy_sign).signed_names
+    except StartError as error:
+        yield Finding("routes", "failed", str(error))
+        return
+    if not names:
+        return
+    calls = f"calls on {', '.join(names)}"
+    try:
+        chain = await asyncio.to_thread(find_chain)
+        if chain is not None:
+            await asyncio.to_thread(keys_of, chain)
+    except Exception as error:
+        yield Finding("signing", "failed", f"No credentials for {calls}: {reason_of(error)}.")
+        return
+    if chain is None:
+        yield Finding("signing", "failed", f"For {calls} {NONE_FOUND}.")
+    else:
+        yield Finding("signing", "ok", f"The proxy signs {calls}: keys from {chain.method}.")
 
 
 async def _upstreams(settings: Settings) -> list[Finding]:
