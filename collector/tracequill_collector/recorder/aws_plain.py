@@ -1,6 +1,8 @@
-"""Event streams that no instrumentor reads: a Call enters, a plain span with its events leaves.
+"""Calls of AWS that no instrumentor reads: a Call enters, a plain span with what AWS writes in its
+own way leaves.
 
-Flows, optimised prompts and whatever comes next. No input or output.
+The events of a stream (flows, optimised prompts, whatever comes next), and the model where it has
+another name. No input or output.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from tracequill_collector.recorder import aws_error
 from tracequill_collector.recorder.body import parse_json, to_json
 from tracequill_collector.recorder.call import Call, Interpretation
 from tracequill_collector.recorder.eventstream import parse_eventstream
+from tracequill_collector.recorder.message import mapping
 from tracequill_collector.recorder.plain import plain
 from tracequill_collector.recorder.secret import remove_keys
 
@@ -20,15 +23,41 @@ MEDIA_TYPE = "application/vnd.amazon.eventstream"
 
 
 def interpret(call: Call) -> Interpretation | None:
-    """Give a plain span whose output is the events as JSON, or None when there are none."""
-    if call.response_type != MEDIA_TYPE or not call.succeeded:
+    """Give a plain span, or None when it has nothing that every plain span does not have."""
+    model = _model(call)
+    is_stream = call.response_type == MEDIA_TYPE and call.succeeded
+    if not model and not is_stream:
         return None
     result = plain(call)
+    if model:
+        result.add([(SpanAttributes.LLM_MODEL_NAME, model)])
+    if is_stream:
+        _add_events(call, result)
+    return result
+
+
+def _model(call: Call) -> str:
+    request = mapping(call.request_json)
+    match call.segments:
+        case ["async-invoke"]:
+            model = request.get("modelId")
+        case ["rerank"]:
+            configuration = mapping(request.get("rerankingConfiguration"))
+            reranking = mapping(configuration.get("bedrockRerankingConfiguration"))
+            model = mapping(reranking.get("modelConfiguration")).get("modelArn")
+        case _:
+            return ""
+    return model if isinstance(model, str) else ""
+
+
+def _add_events(call: Call, result: Interpretation) -> None:
+    """Make the events, as JSON, the output; an error among them is recorded."""
+    operation = f"{call.exchange.method} {call.path}"
     events: list[dict[str, Any]] = []
     stream = parse_eventstream(call.response.data)
     for message in stream.messages:
         if message.text_header(":message-type") not in ("", "event"):
-            failure = aws_error.stream_failure(message, call.segments[-1], describes=False)
+            failure = aws_error.stream_failure(message, operation, describes=False)
             result.fail(failure, call.exchange.end_unix_ns)
             break
         said = parse_json(message.payload)
@@ -43,4 +72,3 @@ def interpret(call: Call) -> Interpretation | None:
             (SpanAttributes.OUTPUT_MIME_TYPE, OpenInferenceMimeTypeValues.JSON.value),
         ]
     )
-    return result
