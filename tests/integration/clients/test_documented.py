@@ -1,0 +1,187 @@
+"""The lines that README.md and docs/proxy.md show do what they say, word for word.
+
+Only the address is another, since the proxy of a test has a free port.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.proxy_rig import ProxyProcess
+from tests.integration.test_mock import mock_server
+from tests.integration.vendor_server import VendorServer
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[3]
+JAVASCRIPT = ROOT / "tests" / "javascript"
+ADDRESS = "http://127.0.0.1:4319"
+KEYS = {
+    "ANTHROPIC_API_KEY": "not-a-key",
+    "AWS_ACCESS_KEY_ID": "not-a-key",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_SECRET_ACCESS_KEY": "not-a-secret",
+    "AZURE_OPENAI_API_KEY": "not-a-key",
+    "GEMINI_API_KEY": "not-a-key",
+    "OPENAI_API_KEY": "not-a-key",
+}
+
+
+def blocks(page: str, *languages: str) -> list[str]:
+    """Give the blocks of *page* in *languages* that name the proxy's address."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
+    return [block for language, block in fences if language in languages and ADDRESS in block]
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyProcess]:
+    """A proxy as the page says that it is to be started, before vendors of this machine."""
+    folder = tmp_path_factory.mktemp("documented")
+    with mock_server() as mock, VendorServer() as vendor:
+        (folder / "tracequill.yaml").write_text(
+            f"routes:\n  azure:\n    upstream: {vendor.url}\n    vendor: openai\n"
+        )
+        upstreams = {"OPENAI": mock, "ANTHROPIC": mock, "BEDROCK": mock, "GEMINI": vendor.url}
+        variables = {f"TRACEQUILL_UPSTREAM_{name}": url for name, url in upstreams.items()}
+        process = ProxyProcess(folder, {**KEYS, **variables, "TRACEQUILL_PROXY_SIGN": "bedrock"})
+        process.start()
+        yield process
+        assert process.stop() == 0, process.log
+
+
+def answered(proxy: ProxyProcess, route: str) -> int:
+    """How many calls of *route* the proxy has answered with success."""
+    found = re.findall(
+        rf'^tracequill_proxy_requests_total{{[^}}]*route="{route}"[^}}]*}} (\S+)$',
+        "\n".join(line for line in proxy.page("/metrics")[1].splitlines() if "200" in line),
+        re.M,
+    )
+    return int(sum(map(float, found)))
+
+
+def run(proxy: ProxyProcess, *words: str, cwd: Path | None = None, **variables: str) -> str:
+    names = ("TRACEQUILL", "OPENAI", "ANTHROPIC", "AWS", "GOOGLE", "GEMINI", "OTEL")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+    result = subprocess.run(
+        words,
+        env={**clean, **KEYS, **variables},
+        cwd=cwd or proxy.folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def here(block: str, proxy: ProxyProcess) -> str:
+    return block.replace(ADDRESS, proxy.url(""))
+
+
+PYTHON = [
+    (re.findall(rf"{ADDRESS}/([a-z-]+)", block)[0], block)
+    for block in blocks("docs/proxy.md", "python")
+]
+
+
+@pytest.mark.parametrize(("route", "block"), PYTHON, ids=[route for route, _ in PYTHON])
+def test_the_programs_in_python_call_through_the_proxy(
+    proxy: ProxyProcess, route: str, block: str
+) -> None:
+    before = answered(proxy, route)
+
+    said = run(proxy, sys.executable, "-c", here(block, proxy))
+
+    assert said.strip()
+    assert answered(proxy, route) == before + 1
+
+
+def test_the_programs_in_javascript_call_through_the_proxy(
+    proxy: ProxyProcess, tmp_path: Path
+) -> None:
+    subprocess.run(["sh", str(JAVASCRIPT.parent / "javascript.sh")], check=True)
+    (tmp_path / "node_modules").symlink_to(JAVASCRIPT / "node_modules")
+    programs = blocks("docs/proxy.md", "js")
+    before = [answered(proxy, route) for route in ("openai", "bedrock")]
+
+    for number, program in enumerate(programs):
+        (tmp_path / f"{number}.mjs").write_text(here(program, proxy))
+        assert run(proxy, "node", f"{number}.mjs", cwd=tmp_path).strip()
+
+    assert len(programs) == 3
+    assert [answered(proxy, route) for route in ("openai", "bedrock")] == [
+        before[0] + 2,
+        before[1] + 1,
+    ]
+
+
+UNCHANGED = """
+import anthropic, boto3, openai
+from google import genai
+
+question = [{"role": "user", "content": "Where is my parcel?"}]
+openai.OpenAI().chat.completions.create(model="gpt-4o-mini", messages=question)
+anthropic.Anthropic().messages.create(model="claude-sonnet-4-5", max_tokens=9, messages=question)
+google = genai.Client()
+google.models.generate_content(model="gemini-2.5-flash", contents="Where is my parcel?")
+boto3.client("bedrock-runtime").converse(
+    modelId="amazon.nova-lite-v1:0",
+    messages=[{"role": "user", "content": [{"text": "Where is my parcel?"}]}])
+"""
+
+
+def test_the_variables_lead_programs_that_nobody_changed_through_the_proxy(
+    proxy: ProxyProcess,
+) -> None:
+    routes = ("openai", "anthropic", "gemini", "bedrock")
+    (exports,) = [block for block in blocks("docs/proxy.md", "sh") if "export " in block]
+    variables = dict(re.findall(r"^export (\w+)=(\S+)$", here(exports, proxy), re.M))
+    before = [answered(proxy, route) for route in routes]
+
+    run(proxy, sys.executable, "-W", "ignore", "-c", UNCHANGED, **variables)
+
+    assert len(variables) == 4
+    assert [answered(proxy, route) for route in routes] == [count + 1 for count in before]
+
+
+def test_the_line_for_curl_names_trace_and_span(proxy: ProxyProcess) -> None:
+    (line,) = [block for block in blocks("docs/proxy.md", "sh") if "/v1/chat" in block]
+
+    said = run(proxy, "sh", "-c", here(line, proxy))
+
+    assert re.search(r"^x-tracequill-trace-id: [0-9a-f]{32}\r?$", said, re.M)
+    assert '"content":' in said
+
+
+CALLS = {
+    "openai": "client.chat.completions.create(model='gpt-4o-mini',"
+    " messages=[{'role': 'user', 'content': 'Where is my parcel?'}])",
+    "bedrock": "client.converse(modelId='amazon.nova-lite-v1:0',"
+    " messages=[{'role': 'user', 'content': [{'text': 'Where is my parcel?'}]}])",
+}
+CHANGED = [
+    (route, line)
+    for block in blocks("README.md", "python")
+    for line in block.splitlines()
+    for route in re.findall(rf"{ADDRESS}/([a-z-]+)", line)
+]
+
+
+@pytest.mark.parametrize(("route", "line"), CHANGED, ids=[route for route, _ in CHANGED])
+def test_the_changed_line_of_the_readme_is_all_there_is_to_change(
+    proxy: ProxyProcess, route: str, line: str
+) -> None:
+    before = answered(proxy, route)
+
+    run(proxy, sys.executable, "-c", f"import boto3, openai\n{here(line, proxy)}\n{CALLS[route]}")
+
+    assert answered(proxy, route) == before + 1
