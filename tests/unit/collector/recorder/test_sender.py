@@ -11,6 +11,7 @@ from tests.exchange_cases import own_case
 from tracequill_collector.errors import PermanentError, RetryableError
 from tracequill_collector.pipeline import QueuedRecord, Record, RecordKind
 from tracequill_collector.recorder import sender
+from tracequill_collector.recorder.interpret import interpret
 from tracequill_collector.recorder.sender import (
     Interpreted,
     RecordLoop,
@@ -18,6 +19,7 @@ from tracequill_collector.recorder.sender import (
     interpret_record,
     requests_of,
 )
+from tracequill_collector.recorder.span import encode_spans
 
 _CASE = own_case("openai-chat")
 
@@ -164,6 +166,20 @@ async def test_one_refused_span_is_found_and_the_others_pass() -> None:
     assert reason == "refused"
     assert rig.client.span_ids == [one for one in _ids(32) if one not in rig.client.poison]
     assert rig.loop.progress.dead_letters == 1
+
+
+async def test_the_spans_of_an_agent_s_steps_go_and_are_refused_with_the_call() -> None:
+    agent = own_case("bedrock-agent-steps")
+    calls = [agent.exchange(span_id=f"{number:016x}") for number in (1, 2)]
+    rig = Rig([Record(RecordKind.EXCHANGE, 1, call.to_bytes()) for call in calls])
+    spans = [[span.span_id.hex() for span in encode_spans(interpret(call, "p"))] for call in calls]
+    rig.client.poison = {spans[0][-1]}
+    async with rig.running():
+        await rig.queue.done.wait()
+
+    assert len(spans[1]) > 1
+    assert rig.client.sent == [spans[1]]
+    assert [record.payload for record, _ in rig.letters] == [calls[0].to_bytes()]
 
 
 async def test_what_is_no_exchange_is_a_dead_letter() -> None:
