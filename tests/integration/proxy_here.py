@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aiohttp.abc import AbstractResolver
+
 from tests.integration.proxy_rig import ProxyProcess
 from tracequill_collector.mock import MockUpstream
 from tracequill_collector.proxy.app import ProxyServer
@@ -30,6 +32,8 @@ class Limits:
     built_in_body_max_bytes: int = 1000
     body_max_bytes: int = 1 << 20
     queue: MemoryQueue = field(default_factory=MemoryQueue)
+    upstreams: dict[str, str] = field(default_factory=dict)
+    resolver: AbstractResolver | None = None
 
 
 @dataclass
@@ -52,9 +56,12 @@ async def proxy_with(folder: Path, limits: Limits) -> AsyncIterator[ProxyHere]:
         connect_seconds=limits.connect_seconds,
         read_seconds=limits.read_seconds,
         idle_seconds=limits.idle_seconds,
+        resolver=limits.resolver,
     ) as here.http:
         forwarder = Forwarder(
-            RouteTable(upstreams={"openai": f"http://127.0.0.1:{here.upstream_port}"}),
+            RouteTable(
+                upstreams={"openai": f"http://127.0.0.1:{here.upstream_port}", **limits.upstreams}
+            ),
             here.http,
             BuiltInUpstream(MockUpstream(), body_max_bytes=limits.built_in_body_max_bytes),
             sink,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 import boto3
 import orjson
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.integration.aws_rig import AwsUpstream, KeyGiver, key_giver
+from tests.integration.proxy_here import Limits, proxy_with
 from tests.integration.proxy_rig import (
     Message,
     ProxyProcess,
@@ -30,6 +33,7 @@ from tests.integration.proxy_rig import (
     upstream,
 )
 from tests.integration.test_proxy_clients import CONVERSATION, MODEL, frame
+from tests.ports import free_ports
 from tracequill_collector.proxy.credentials import AwsCredentials
 
 pytestmark = pytest.mark.integration
@@ -94,11 +98,18 @@ def aws() -> AwsUpstream:
     return AwsUpstream(answer, dict(KEYS))
 
 
-def boto(proxy: ProxyProcess, path: str, service: str = "bedrock-runtime", **config: Any) -> Any:
+def boto(
+    proxy: ProxyProcess,
+    path: str,
+    service: str = "bedrock-runtime",
+    *,
+    endpoint_url: str = "",
+    **config: Any,
+) -> Any:
     return boto3.client(
         service,  # type: ignore[call-overload]
         region_name="us-east-1",
-        endpoint_url=proxy.url(path),
+        endpoint_url=endpoint_url or proxy.url(path),
         aws_access_key_id="AKIACLIENT",
         aws_secret_access_key="secret-of-the-client",
         config=Config(retries={"total_max_attempts": 1}, **config),
@@ -327,6 +338,44 @@ async def test_boto3_shows_why_its_signature_cannot_cross(proxy: ProxyProcess) -
         r"the proxy's address.*AWS_BEARER_TOKEN_BEDROCK.*TRACEQUILL_PROXY_SIGN=direct",
         str(caught.value),
     )
+
+
+class Here(AbstractResolver):
+    """Every name is this machine."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0
+            )
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_signature_for_aws_crosses_when_the_call_says_so(
+    tmp_path: Path, aws: AwsUpstream
+) -> None:
+    """The client signs for AWS and changes the URL afterwards; the ``Host`` stays AWS's."""
+    [port] = free_ports(1)
+    host = f"bedrock-runtime.us-east-1.amazonaws.com:{port}"
+    aws.keys = {"AKIACLIENT": ("secret-of-the-client", None)}
+    limits = Limits(upstreams={"bedrock": f"http://{host}"}, resolver=Here())
+    async with proxy_with(tmp_path, limits) as proxy, upstream(port, aws.converse):
+
+        def go_to_the_proxy(request: AWSPreparedRequest, **_: Any) -> None:
+            request.headers["Host"] = host
+            request.url = request.url.replace(f"http://{host}", proxy.url("/bedrock/us-east-1"))
+
+        runtime = boto(proxy, "", endpoint_url=f"http://{host}")
+        runtime.meta.events.register("before-send.bedrock-runtime", go_to_the_proxy)
+        await converse(runtime)
+
+    assert (aws.refused, aws.used) == ([], ["AKIACLIENT"])
+    assert aws.requests[0].header(b"host") == host.encode()
 
 
 async def test_keys_are_refreshed_while_calls_go_on(tmp_path: Path, aws: AwsUpstream) -> None:
