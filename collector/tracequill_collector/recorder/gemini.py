@@ -7,6 +7,7 @@ else (counting tokens, files, batches) is not for this module. No input or outpu
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -275,8 +276,9 @@ def _vectors(embeddings: list[dict[str, Any]]) -> Pairs:
     for index, embedding in enumerate(embeddings):
         values = embedding.get("values")
         if isinstance(values, list) and all(isinstance(value, int | float) for value in values):
-            vector = [float(value) for value in values]
-            yield _embedding(index, EmbeddingAttributes.EMBEDDING_VECTOR), vector or None
+            with contextlib.suppress(OverflowError):
+                vector = [float(value) for value in values]
+                yield _embedding(index, EmbeddingAttributes.EMBEDDING_VECTOR), vector or None
 
 
 def _embedding(index: int, name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from openinference.semconv.trace import SpanAttributes
 
 from tracequill_collector.recorder.body import to_json
-from tracequill_collector.recorder.gemini_names import standard_base64
+from tracequill_collector.recorder.gemini_names import data_url, standard_base64
 from tracequill_collector.recorder.message import (
     INPUT_MESSAGES,
     OUTPUT_MESSAGES,
@@ -160,8 +160,7 @@ def _media(part: dict[str, Any], *, answered: bool) -> Iterator[dict[str, Any]]:
     mime_type = (inline or file).get("mime_type")
     url = None
     if isinstance(mime_type, str) and "image" in mime_type:
-        data = standard_base64(inline.get("data"))
-        url = file.get("file_uri") if data is None else f"data:{mime_type};base64,{data}"
+        url = data_url(mime_type, inline.get("data")) or file.get("file_uri")
     if url:
         yield {"type": "image", "image_url": url}
     elif answered and (inline or file):

@@ -18,7 +18,7 @@ from openinference.semconv.trace import (
 
 from tracequill_collector.recorder.body import parse_json, to_json
 from tracequill_collector.recorder.call import Call, Failure, Interpretation
-from tracequill_collector.recorder.gemini_names import without_large_images
+from tracequill_collector.recorder.gemini_names import data_url, without_large_images
 from tracequill_collector.recorder.gemini_steps import interaction_of_events
 from tracequill_collector.recorder.message import (
     INPUT_MESSAGES,
@@ -208,10 +208,8 @@ def _add_item(
 
 
 def _image(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    url, data = item.get("uri"), item.get("data")
-    if not url and data:
-        url = f"data:{item.get('mime_type') or 'image/png'};base64,{data}"
-    if url:
+    mime_type = text_or_none(item.get("mime_type")) or "image/png"
+    if url := item.get("uri") or data_url(mime_type, item.get("data") or None):
         yield {"type": "image", "image_url": url}
 
 

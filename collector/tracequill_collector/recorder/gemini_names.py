@@ -89,6 +89,14 @@ def _without_large_image(part: dict[str, Any]) -> dict[str, Any]:
     return part
 
 
+def data_url(mime_type: str, data: Any) -> str | None:
+    """Give binary data as a URL; what was replaced for its size stays replaced."""
+    if data == REDACTED:
+        return REDACTED
+    encoded = standard_base64(data)
+    return None if encoded is None else f"data:{mime_type};base64,{encoded}"
+
+
 def standard_base64(data: Any) -> str | None:
     """Give binary data in base64's standard alphabet; the library sends the URL-safe one."""
     return data.translate(_URL_SAFE) if isinstance(data, str) else None
