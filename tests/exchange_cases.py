@@ -157,7 +157,10 @@ def _of_corpus(line: dict[str, Any]) -> Case:
 def encode_body(body: dict[str, Any]) -> bytes:
     """Give the bytes of a body as a case writes it."""
     if "json" in body:
-        return json.dumps(body["json"], ensure_ascii=False).encode()
+        text = json.dumps(body["json"], ensure_ascii=False)
+        for name, characters in body.get("filled", {}).items():
+            text = text.replace(name, "A" * characters)
+        return text.encode()
     if "text" in body:
         text = body["text"]
         whole: str = text if isinstance(text, str) else "\n".join(text)

@@ -25,6 +25,7 @@ from tracequill_collector.recorder.message import (
     messages_attributes,
     objects,
     tool_attributes,
+    without_large_binary,
 )
 
 _JSON = OpenInferenceMimeTypeValues.JSON.value
@@ -73,7 +74,7 @@ def request_attributes(model_id: str, request: dict[str, Any], *, stream: bool) 
         yield SpanAttributes.INPUT_MIME_TYPE, _JSON
         yield from _parameters(request, "messages", "tools")
     elif stream:
-        yield SpanAttributes.INPUT_VALUE, to_json(request)
+        yield SpanAttributes.INPUT_VALUE, to_json(without_large_binary(request))
         yield SpanAttributes.INPUT_MIME_TYPE, _JSON
         yield from _parameters(request)
     else:
@@ -84,7 +85,7 @@ def request_attributes(model_id: str, request: dict[str, Any], *, stream: bool) 
 
 def _parameters(request: dict[str, Any], *apart: str) -> Pairs:
     parameters = {key: value for key, value in request.items() if key not in apart}
-    yield SpanAttributes.LLM_INVOCATION_PARAMETERS, to_json(parameters)
+    yield SpanAttributes.LLM_INVOCATION_PARAMETERS, to_json(without_large_binary(parameters))
 
 
 def response_attributes(model_id: str, response: dict[str, Any], headers: Headers) -> Pairs:

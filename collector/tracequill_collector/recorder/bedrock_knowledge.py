@@ -17,7 +17,13 @@ from openinference.semconv.trace import (
 )
 
 from tracequill_collector.recorder.body import to_json
-from tracequill_collector.recorder.message import Pairs, mapping, objects, text_or_none
+from tracequill_collector.recorder.message import (
+    Pairs,
+    mapping,
+    objects,
+    text_or_none,
+    without_large_binary,
+)
 
 _TEXT = OpenInferenceMimeTypeValues.TEXT.value
 _CHUNK_ID = "x-amz-bedrock-kb-chunk-id"
@@ -46,7 +52,7 @@ def _question_attributes(question: Any, parameters: dict[str, Any]) -> Pairs:
     yield SpanAttributes.OPENINFERENCE_SPAN_KIND, OpenInferenceSpanKindValues.RETRIEVER.value
     yield SpanAttributes.INPUT_VALUE, text_or_none(mapping(question).get("text")) or ""
     yield SpanAttributes.INPUT_MIME_TYPE, _TEXT
-    yield SpanAttributes.LLM_INVOCATION_PARAMETERS, to_json(parameters)
+    yield SpanAttributes.LLM_INVOCATION_PARAMETERS, to_json(without_large_binary(parameters))
 
 
 def retrieve_request_attributes(knowledge_base_id: str, request: dict[str, Any]) -> Pairs:

@@ -6,6 +6,7 @@ they come from is not known here. No input or output.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -44,6 +45,7 @@ TOOL_SCHEMA = ToolAttributes.TOOL_JSON_SCHEMA
 # What OpenInference's instrumentors record of an image in base64, unless told otherwise.
 MAX_IMAGE_URL_CHARACTERS = 32_000
 REDACTED = "__REDACTED__"
+_BASE64 = re.compile(r"(?:data:[\w/+.;=-]{1,100},)?[A-Za-z0-9+/_-]+={0,2}")
 
 
 def messages_attributes(prefix: str, messages: Iterable[Mapping[str, Any]]) -> Pairs:
@@ -102,6 +104,18 @@ def is_large_image(url: Any) -> bool:
         and url.startswith("data:image/")
         and "base64" in url
     )
+
+
+def without_large_binary(value: Any) -> Any:
+    """Give JSON with every large text that is binary data in base64 replaced."""
+    match value:
+        case str() if len(value) > MAX_IMAGE_URL_CHARACTERS and _BASE64.fullmatch(value):
+            return REDACTED
+        case list():
+            return [without_large_binary(item) for item in value]
+        case dict():
+            return {key: without_large_binary(item) for key, item in value.items()}
+    return value
 
 
 def objects(value: Any) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from tracequill_collector.recorder.differences.difference import (
     has_more,
     only,
 )
+from tracequill_collector.recorder.message import without_large_binary
 
 
 def _with_decoded_binary(value: Any) -> Any:
@@ -104,6 +105,24 @@ BEDROCK: tuple[Difference, ...] = (
         theirs="none, when an inference profile's region stands before the vendor",
         reason="Newer models can only be called through a profile.",
         tolerates=only("ours"),
+    ),
+    Difference(
+        "bedrock-large-binary",
+        r"bedrock\.invoke_model(_with_response_stream)?",
+        r"llm\.invocation_parameters|input\.value",
+        ours="__REDACTED__ for an image of more than 32,000 characters",
+        theirs="the image",
+        reason="As OpenInference does with images in messages; a span of megabytes helps nobody.",
+        tolerates=equal_after(without_large_binary),
+    ),
+    Difference(
+        "bedrock-no-answer",
+        r"bedrock\.invoke_model",
+        r"output\.value",
+        ours="no output where a model answers with something else than text",
+        theirs='the text "None"',
+        reason="The model did not say it.",
+        tolerates=lambda ours, theirs: only("theirs")(ours, theirs) and theirs == "None",
     ),
     Difference(
         "bedrock-lists",
