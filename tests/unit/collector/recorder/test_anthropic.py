@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.exchange_cases import Case, corpus_cases, encode_body, own_case
+from tracequill_collector.exporter.cost import ModelRow, PriceRow, Prices
 from tracequill_collector.recorder import attributes
 from tracequill_collector.recorder.interpret import interpret
 from tracequill_collector.recorder.message import REDACTED
@@ -289,6 +291,30 @@ def test_the_prompt_is_what_was_sent_read_from_the_cache_and_written_to_it(
     details = "llm.token_count.prompt_details"
     assert found.get(f"{details}.cache_read") == counted.get("cache_read_input_tokens")
     assert found.get(f"{details}.cache_write") == counted.get("cache_creation_input_tokens")
+
+
+def test_a_cached_prompt_costs_what_phoenix_asks_for_each_part() -> None:
+    prices = Prices()
+    rows = [
+        PriceRow("input", True, 1.0),
+        PriceRow("cache_read", True, 0.1),
+        PriceRow("cache_write", True, 1.25),
+        PriceRow("output", False, 5.0),
+    ]
+    prices.merge([ModelRow(1, "anthropic", "claude-haiku-4-5", True, None, False, tuple(rows))])
+    nested: dict[str, Any] = {}
+    for name, value in _span(own_case("anthropic-messages-cache")).attributes.items():
+        if name.startswith(("llm.token_count.", "llm.model_name", "llm.provider", "openinfer")):
+            *path, last = name.split(".")
+            place = nested
+            for part in path:
+                place = place.setdefault(part, {})
+            place[last] = value
+    cost = prices.cost(datetime(2026, 1, 1, tzinfo=UTC), nested)
+
+    assert cost is not None
+    assert cost.prompt_cost == pytest.approx(6 * 1.0 + 2048 * 0.1 + 40 * 1.25)
+    assert cost.completion_cost == pytest.approx(5 * 5.0)
 
 
 def test_what_the_call_says_of_itself_stands_beside_what_the_vendor_says() -> None:
