@@ -13,7 +13,7 @@ from tracequill_collector.recorder.message import mapping, objects
 from tracequill_collector.recorder.pieces import Assembly, Kind, Shape
 
 _ITEM: Shape = {"text": Kind.EXACT_TEXT, "data": Kind.BASE64}
-_CONTENT = frozenset({"text", "image", "audio", "video", "document"})
+_CONTENT = ("text", "image", "audio", "video", "document")
 
 
 class _Step:
@@ -21,6 +21,7 @@ class _Step:
 
     def __init__(self, start: dict[str, Any]) -> None:
         self._fields = {name: value for name, value in start.items() if name != "content"}
+        self._summary = objects(start.get("summary"))
         self._arguments: list[str] = []
         self._items: list[tuple[Any, Assembly]] = []
         for item in objects(start.get("content")):
@@ -32,8 +33,7 @@ class _Step:
             case "thought_signature":
                 self._fields["signature"] = delta.get("signature") or self._fields.get("signature")
             case "thought_summary":
-                content = delta.get("content")
-                self._fields.setdefault("summary", []).extend([content] if content else [])
+                self._summary.append(mapping(delta.get("content")))
             case "arguments_delta":
                 self._arguments.append(str(delta.get("partial_arguments") or ""))
             case "text_annotation_delta" if self._items:
@@ -53,6 +53,8 @@ class _Step:
     def whole(self) -> dict[str, Any]:
         """Give the step."""
         step = {name: value for name, value in self._fields.items() if value is not None}
+        if self._summary:
+            step["summary"] = self._summary
         if text := "".join(self._arguments):
             parsed = parse_json(text)
             step["arguments"] = text if parsed is None else parsed
