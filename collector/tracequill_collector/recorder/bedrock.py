@@ -58,17 +58,22 @@ def interpret(call: Call) -> Interpretation | None:
     operation = operation_of(call.exchange.method, call.segments)
     if operation is None:
         return None
-    model_id = call.segments[1]
-    result = Interpretation(_SPAN_NAMES[operation])
+    name = call.segments[1]
     request = call.request_json
+    # Converse speaks one language to all models; InvokeModel speaks each model's own.
+    is_converse = operation.startswith("Converse")
+    model_id = name if is_converse else bedrock_invoke.telling_id(name, request)
+    result = Interpretation(_SPAN_NAMES[operation])
     if isinstance(request, dict):
         result.add(_request_attributes(operation, model_id, request))
+        if model_id != name:
+            result.add([(SpanAttributes.LLM_MODEL_NAME, name)])
     else:
         result.add(
             [
                 (SpanAttributes.OPENINFERENCE_SPAN_KIND, OpenInferenceSpanKindValues.LLM.value),
                 (SpanAttributes.LLM_PROVIDER, OpenInferenceLLMProviderValues.AWS.value),
-                (SpanAttributes.LLM_MODEL_NAME, model_id),
+                (SpanAttributes.LLM_MODEL_NAME, name),
                 (SpanAttributes.INPUT_VALUE, call.request_text),
             ]
         )

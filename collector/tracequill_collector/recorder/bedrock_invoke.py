@@ -58,6 +58,27 @@ def is_openai(model_id: str) -> bool:
     return "openai." in model_id
 
 
+def telling_id(model_id: str, request: Any) -> str:
+    """Give an id that tells what a model speaks: the model's own, or one for a profile's ARN.
+
+    The ARN of an application's own profile, or of capacity that was bought, names no vendor.
+    """
+    named = any(vendor in model_id for vendor in (*_ANSWERS, "amazon.", "openai."))
+    if named or not model_id.startswith("arn:") or not isinstance(request, dict):
+        return model_id
+    if "anthropic_version" in request:
+        return "anthropic.claude"
+    if not isinstance(request.get("messages"), list):
+        return model_id
+    blocks = [
+        block
+        for message in objects(request["messages"])
+        for block in objects(message.get("content"))
+    ]
+    is_typed = all("type" in block for block in blocks)
+    return "openai." if is_typed and "inferenceConfig" not in request else "amazon.nova"
+
+
 def request_attributes(model_id: str, request: dict[str, Any], *, stream: bool) -> Pairs:
     """Give everything that the request says."""
     yield SpanAttributes.OPENINFERENCE_SPAN_KIND, OpenInferenceSpanKindValues.LLM.value
@@ -107,16 +128,19 @@ def response_attributes(model_id: str, response: dict[str, Any], headers: Header
 def _vendor(model_id: str) -> str:
     """Give the vendor in a model id, which may stand in an ARN and behind a region."""
     parts = model_id.rpartition("/")[2].split(".")
-    return next((part for part in parts[:2] if part in (*_ANSWERS, "amazon")), parts[0])
+    vendor = next((part for part in parts[:2] if part in (*_ANSWERS, "amazon")), parts[0])
+    return model_id if len(parts) == 1 else vendor
 
 
 def _answer(model_id: str, response: dict[str, Any]) -> str:
     vendor = _vendor(model_id)
-    if vendor == "amazon":
-        results = objects(response.get("results"))
+    is_unnamed = vendor.startswith("arn:")
+    results = objects(response.get("results"))
+    if vendor == "amazon" or (is_unnamed and results):
         text = results[0].get("outputText") if results else ""
         return text if isinstance(text, str) else ""
-    answer = response.get(_ANSWERS.get(vendor, ""))
+    names = _ANSWERS.values() if is_unnamed else [_ANSWERS.get(vendor, "")]
+    answer = next((response[name] for name in names if response.get(name) is not None), None)
     if answer is None:
         return ""
     return answer if isinstance(answer, str) else to_json(answer)

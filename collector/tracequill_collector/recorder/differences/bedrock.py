@@ -125,6 +125,20 @@ BEDROCK: tuple[Difference, ...] = (
         tolerates=lambda ours, theirs: only("theirs")(ours, theirs) and theirs == "None",
     ),
     Difference(
+        "bedrock-unnamed-profile",
+        r"bedrock\.invoke_model",
+        r"llm\.(invocation_parameters|system|provider|model_name|tools\..*|token_count\..*)|"
+        r"(input|output)\..*|llm\.(input|output)_messages\..*",
+        ours="what was asked and answered, by the shape of the request",
+        theirs="none, when an ARN does not name the vendor; the request as its parameters",
+        reason="Profiles of an application's own are how teams are told apart on a bill.",
+        tolerates=lambda ours, theirs: (
+            only("ours")(ours, theirs)
+            or str(theirs).startswith("arn:")
+            or (isinstance(theirs, dict) and "messages" in theirs)
+        ),
+    ),
+    Difference(
         "bedrock-lists",
         r"bedrock\.invoke_model",
         r"output\.value",
