@@ -13,7 +13,6 @@ import contextlib
 import functools
 import os
 import time
-import weakref
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +25,7 @@ from aiohttp.http import HttpProcessingError, RawResponseMessage, StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from yarl import URL
 
+from tracequill_collector.proxy.connection import UpstreamConnection, UpstreamConnector
 from tracequill_collector.proxy.headers import RawHeaders
 from tracequill_collector.proxy.public_address import NotPublicError, public_socket
 from tracequill_collector.proxy.route import Origin
@@ -64,10 +64,6 @@ class HttpUpstream:
         self._timeout = aiohttp.ClientTimeout(connect=connect_seconds)
         self._read_seconds = read_seconds
         self._idle_seconds = idle_seconds
-        # Until when an idle connection may be used again. One that is not here is new.
-        self._idle_until: weakref.WeakKeyDictionary[ResponseHandler, float] = (
-            weakref.WeakKeyDictionary()
-        )
         self._uploads = asyncio.TaskGroup()
         self._resolver = resolver
         self._public_socket = public_socket
@@ -103,7 +99,7 @@ class HttpUpstream:
     def _open_connector(
         self, socket_factory: aiohttp.SocketFactoryType | None
     ) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(
+        return UpstreamConnector(
             limit=0,
             keepalive_timeout=self._idle_seconds,
             ttl_dns_cache=_NAMES_SECONDS,
@@ -114,7 +110,7 @@ class HttpUpstream:
     async def send(self, request: UpstreamRequest) -> HttpResponse:
         """Send *request* once and give the response as soon as its head is there."""
         connection = await self._connect(request.origin)
-        exchange = _Exchange(connection, self._idle_until, self._idle_seconds)
+        exchange = _Exchange(connection, self._idle_seconds)
         try:
             protocol = connection.protocol
             assert protocol is not None
@@ -162,8 +158,9 @@ class HttpUpstream:
                     f"cannot connect to {origin.authority}: {_cause(error)}."
                 ) from error
             protocol = connection.protocol
-            idle_until = self._idle_until.pop(protocol, None) if protocol is not None else None
-            if protocol is not None and protocol.is_connected() and not protocol.should_close:
+            assert isinstance(protocol, UpstreamConnection)
+            idle_until, protocol.idle_until = protocol.idle_until, None
+            if protocol.is_connected() and not protocol.should_close:
                 if idle_until is None or time.monotonic() < idle_until:
                     return connection
             # Nothing was sent on it, so taking another one is no retry. A pooled connection that
@@ -265,7 +262,6 @@ class _Exchange:
     __slots__ = (
         "_connection",
         "_idle_seconds",
-        "_idle_until",
         "keep_alive_header",
         "payload",
         "upload",
@@ -275,11 +271,9 @@ class _Exchange:
     def __init__(
         self,
         connection: Connection,
-        idle_until: weakref.WeakKeyDictionary[ResponseHandler, float],
         idle_seconds: float,
     ) -> None:
         self._connection = connection
-        self._idle_until = idle_until
         self._idle_seconds = idle_seconds
         self.keep_alive_header = ""
         self.payload: StreamReader | None = None
@@ -293,8 +287,8 @@ class _Exchange:
             return
         protocol = self._connection.protocol
         seconds = min(self._idle_seconds, _allowed_idle_seconds(self.keep_alive_header))
-        if protocol is not None and seconds > 0:
-            self._idle_until[protocol] = time.monotonic() + seconds
+        if isinstance(protocol, UpstreamConnection) and seconds > 0:
+            protocol.idle_until = time.monotonic() + seconds
             self._connection.release()
         else:
             self._connection.close()

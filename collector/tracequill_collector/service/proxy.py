@@ -26,6 +26,7 @@ from tracequill_collector.proxy.upstream import BuiltInUpstream, Upstream
 from tracequill_collector.queue import quarantine
 from tracequill_collector.queue.disk import Disk
 from tracequill_collector.queue.writer import QueueWriter
+from tracequill_collector.service.memory import settle
 from tracequill_collector.service.process import run_service
 
 # Streams in flight are finished; less than what the supervisor waits before it kills.
@@ -92,6 +93,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         )
         metrics.watch_recorder(folder / "recorder.status.json")
         server = ProxyServer(forwarder, metrics, connections_max=connections_max)
+        settle()
         await server.start(settings.host, settings.proxy_port)
         _log.info("proxy takes calls", extra={"host": settings.host, "port": settings.proxy_port})
         await stop.wait()

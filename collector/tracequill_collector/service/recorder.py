@@ -20,6 +20,7 @@ from tracequill_collector.queue.reader import QueueReader
 from tracequill_collector.recorder.otlp import OtlpClient
 from tracequill_collector.recorder.sender import RecordLoop
 from tracequill_collector.service import consumers
+from tracequill_collector.service.memory import settle
 from tracequill_collector.service.process import run_service
 from tracequill_collector.service.status_file import say_once, say_until
 from tracequill_collector.status import write_status
@@ -55,6 +56,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             values = asdict(loop.progress) | {"queue_backlog_bytes": reader.backlog_bytes}
             write_status(status_path, values)
 
+        settle()
         _log.info("recorder takes exchanges", extra={"collector": settings.collector_base_url})
         async with asyncio.TaskGroup() as tasks:
             saying = tasks.create_task(say_until(stop, say))

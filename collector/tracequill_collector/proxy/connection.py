@@ -1,0 +1,63 @@
+"""One connection to an upstream: aiohttp's, with what the proxy needs to know of it.
+
+aiohttp ends one timer and makes another with every piece that comes, to notice an upstream that has
+fallen silent. Here a piece only moves the moment, and one timer looks whether it has come. It knows
+no call, and what crosses it is not its business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import Any
+
+from aiohttp import TCPConnector
+from aiohttp.client_proto import ResponseHandler
+
+
+class UpstreamConnection(ResponseHandler):
+    """One connection; it is used again and again, by one call at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.idle_until: float | None = None
+        """Until when it may be used again after a call; None while it is new."""
+        self._silent_at: float | None = None
+
+    def _reschedule_timeout(self) -> None:
+        timeout = self._read_timeout
+        if not timeout:
+            self._silent_at = None
+            return
+        self._silent_at = self._loop.time() + timeout
+        if self._read_timeout_handle is None:
+            self._read_timeout_handle = self._loop.call_at(self._silent_at, self._on_read_timeout)
+
+    def _drop_timeout(self) -> None:
+        # The timer finds nothing to do, or serves the next call.
+        self._silent_at = None
+
+    def _on_read_timeout(self) -> None:
+        self._read_timeout_handle = None
+        if self._silent_at is None:
+            return
+        if self._loop.time() < self._silent_at:
+            self._read_timeout_handle = self._loop.call_at(self._silent_at, self._on_read_timeout)
+            return
+        super()._on_read_timeout()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        # Not before: the timer would keep the connection in memory for as long as it waits.
+        if self._read_timeout_handle is not None:
+            self._read_timeout_handle.cancel()
+            self._read_timeout_handle = None
+
+
+class UpstreamConnector(TCPConnector):
+    """Opens and keeps connections of that kind."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        make: Any = functools.partial(UpstreamConnection, loop=self._loop)
+        self._factory = make
