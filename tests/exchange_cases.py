@@ -43,7 +43,7 @@ class Case:
     extra_body: tuple[str, ...] = ()
     """Fields of the request that a client gives as ``extra_body``."""
     client: str = ""
-    """Which of a library's clients calls, where it has several: ``async``."""
+    """Which of a library's clients calls, and how, where there are several: ``async stream``."""
     form: tuple[dict[str, Any], ...] = ()
     """The parts of a request that is a form, as the case writes them."""
     fields: dict[str, Any] = field(default_factory=dict)
