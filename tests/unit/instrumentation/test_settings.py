@@ -78,12 +78,30 @@ def test_a_missing_file_that_is_named_is_an_error(monkeypatch: pytest.MonkeyPatc
         load_settings()
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::"])
+# The last one is a name that any name server may answer for.
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "127.evil.example"])
 def test_an_address_beyond_loopback_is_refused_unless_insecure(host: str) -> None:
     with pytest.raises(SettingsError, match=r"--insecure"):
         load_settings(host=host)
 
     assert load_settings(host=host, insecure=True).host == host
+
+
+def test_routes_to_sign_come_from_the_file_or_a_variable_and_reach_a_child(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("tracequill.yaml").write_text(
+        "proxy: {sign: [bedrock]}\nroutes: {sagemaker: {sign: aws}, openai: {public: false}}\n"
+    )
+    assert load_settings().proxy_sign == ["bedrock"]
+    assert load_settings().routes["sagemaker"].sign == "aws"
+    assert load_settings().routes["openai"].upstream is None
+
+    monkeypatch.setenv("TRACEQUILL_PROXY_SIGN", "bedrock, bedrock-agent")
+    settings = load_settings()
+
+    assert settings.proxy_sign == ["bedrock", "bedrock-agent"]
+    assert settings.to_environment()["TRACEQUILL_PROXY_SIGN"] == "bedrock,bedrock-agent"
 
 
 def test_with_authentication_on_everything_stays_on_loopback(
