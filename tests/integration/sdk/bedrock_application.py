@@ -10,6 +10,7 @@ import boto3
 from botocore.config import Config
 
 from tests.exchange_cases import Case
+from tests.integration.sdk.openai_application import OpenAIApplication
 
 _OPERATIONS = {
     "converse": "converse",
@@ -20,11 +21,14 @@ _OPERATIONS = {
 
 
 class BedrockApplication:
-    """boto3's client of the runtime before the upstream at *url*."""
+    """boto3's client of the runtime before the upstream at *url*, and OpenAI's library, whose
+    language the runtime speaks too.
+    """
 
     vendors: tuple[str, ...] = ("bedrock",)
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, openai: OpenAIApplication) -> None:
+        self._openai = openai
         self._client = boto3.client(
             "bedrock-runtime",
             region_name="us-east-1",
@@ -36,6 +40,9 @@ class BedrockApplication:
 
     def call(self, case: Case) -> None:
         """Make the call of *case*."""
+        if case.path.startswith("/openai/"):
+            self._openai.call(case)
+            return
         if not case.path.startswith("/model/") or case.path.endswith("/count-tokens"):
             self._call_other(case)
             return

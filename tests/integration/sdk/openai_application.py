@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import warnings
 from typing import Any
@@ -18,6 +19,7 @@ _BASE_URLS = {
     "groq": "https://api.groq.com/openai/v1",
     "together": "https://api.together.ai/v1",
     "ollama": "http://127.0.0.1:11434/v1",
+    "bedrock": "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1",
 }
 # The library's methods, by the path at the base URL.
 _METHODS = {
@@ -68,7 +70,9 @@ class OpenAIApplication:
         for name in _METHODS[path].split("."):
             method = getattr(method, name)
         known = _form(case) if case.form else case.request_json
-        extra = {name: known.pop(name) for name in case.extra_body} or None
+        # Other vendors have fields that the library takes in this way only.
+        unknown = known.keys() - inspect.signature(method).parameters.keys()
+        extra = {name: known.pop(name) for name in {*case.extra_body, *unknown}} or None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             answer = method(**known, extra_body=extra)

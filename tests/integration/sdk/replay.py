@@ -108,14 +108,15 @@ def applications() -> Iterator[Applications]:
     for instrumentor in instrumentors:
         instrumentor.instrument(tracer_provider=provider)
     try:
+        openai = OpenAIApplication(upstream)
         with serve(upstream) as url:
             with contextlib.closing(GeminiApplication(url)) as gemini:
                 yield Applications(
                     upstream,
                     (
-                        OpenAIApplication(upstream),
+                        openai,
                         AnthropicApplication(upstream),
-                        BedrockApplication(url),
+                        BedrockApplication(url, openai),
                         BedrockAgentApplication(url),
                         SageMakerApplication(url),
                         gemini,
