@@ -82,7 +82,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyProcess]:
         "routes:\n  direct: {upstream: 'https://bedrock-runtime.{region}.amazonaws.com', "
         "vendor: bedrock}\n"
     )
-    assert process.start() < 3
+    process.start()
     yield process
     assert process.stop() == 0, process.log
     assert "unexpectedly" not in process.log
