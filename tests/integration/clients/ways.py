@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import orjson
 from aiohttp import web
 
+from tests.exchange_cases import Case
 from tests.integration.clients.wire import Crossing, Tap, same_answer, same_crossing
 from tests.integration.proxy_rig import ProxyProcess
 from tests.ports import free_port
@@ -35,19 +36,38 @@ class Vendor(MockUpstream):
     """The mock, made anew for each call, so that two calls in a row get the same answer."""
 
     def __init__(self) -> None:
+        self.replay: Sequence[Case] = ()
+        """What to answer with, in turn, the last again and again; empty: the mock answers."""
         self.restart()
 
     def restart(self, **options: float) -> None:
         """Forget everything; *options* are those of the mock."""
+        self._left = list(self.replay)
         self._mock = MockUpstream(**options, clock=lambda: _NOW)  # type: ignore[arg-type]
 
     async def handle(
         self, method: str, raw_path: str, headers: Sequence[tuple[str, str]], body: bytes
     ) -> MockResponse:
         """Answer one request."""
+        if self._left:
+            return _replayed(self._left.pop(0) if len(self._left) > 1 else self._left[0])
         if raw_path == "/v1/files" and method == "POST":
             return _uploaded(dict(headers), body)
         return await self._mock.handle(method, raw_path, headers, body)
+
+
+def _replayed(case: Case) -> MockResponse:
+    """Answer as *case* says, an event of a stream at a time."""
+    body = case.response_body
+    streams = case.response_headers[0][1].startswith("text/event-stream")
+    pieces = re.split(rb"(?<=\n\n)", body) if streams else [body]
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    length = [] if streams else [("content-length", str(len(body)))]
+    return MockResponse(case.status, [*case.response_headers, *length], chunks())
 
 
 def _uploaded(headers: dict[str, str], body: bytes) -> MockResponse:

@@ -33,19 +33,20 @@ class GeminiApplication:
 
     def call(self, case: Case) -> None:
         """Make the call of *case*."""
+        self.answers(case)
+
+    def answers(self, case: Case) -> list[Any]:
+        """Make the call of *case*; give what the library makes of the answer, chunk by chunk."""
         vertex = "/publishers/" in case.path
         if case.client == "async":
             with warnings.catch_warnings():
                 # The library makes a class of aiohttp's ClientSession.
                 warnings.filterwarnings("ignore", "Inheritance class", DeprecationWarning)
                 # Its connections belong to one event loop.
-                asyncio.run(_call_async(_client(self._url, vertex=vertex), case))
-            return
+                return asyncio.run(_call_async(_client(self._url, vertex=vertex), case))
         method, arguments, streams = _operation(self._clients[vertex], case)
         answer = method(**arguments)
-        if streams:
-            for _ in answer:
-                pass
+        return list(answer) if streams else [answer]
 
     def close(self) -> None:
         """Close the connections."""
@@ -59,13 +60,11 @@ def _client(url: str, *, vertex: bool) -> genai.Client:
     return genai.Client(vertexai=vertex, api_key="none", http_options=options)
 
 
-async def _call_async(client: genai.Client, case: Case) -> None:
+async def _call_async(client: genai.Client, case: Case) -> list[Any]:
     async with client.aio as asynchronous:
         method, arguments, streams = _operation(asynchronous, case)
         answer = await method(**arguments)
-        if streams:
-            async for _ in answer:
-                pass
+        return [chunk async for chunk in answer] if streams else [answer]
 
 
 def _operation(client: Any, case: Case) -> tuple[Any, dict[str, Any], bool]:
