@@ -175,10 +175,10 @@ def _header_token_counts(headers: Headers) -> Pairs:
 
 
 def _nova_request(request: dict[str, Any], *, stream: bool) -> Pairs:
-    messages = request.get("messages")
-    if messages or not stream:
-        yield SpanAttributes.INPUT_VALUE, to_json(messages or [])
-        yield SpanAttributes.INPUT_MIME_TYPE, _JSON
+    # Those that paint have no messages.
+    asked = request.get("messages") or without_large_binary(request)
+    yield SpanAttributes.INPUT_VALUE, to_json(asked)
+    yield SpanAttributes.INPUT_MIME_TYPE, _JSON
     config = request.get("inferenceConfig")
     if config or not stream:
         yield SpanAttributes.LLM_INVOCATION_PARAMETERS, to_json(config or {})
