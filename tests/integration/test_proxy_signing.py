@@ -388,10 +388,10 @@ async def test_keys_are_refreshed_while_calls_go_on(tmp_path: Path, aws: AwsUpst
         try:
             async with upstream(proxy.upstream_port, aws.converse), asyncio.timeout(20):
                 assert (await ask(proxy, post(CONVERSE, b"{}"))).status == 200
-                await asyncio.to_thread(giver.asked.acquire)
+                assert await asyncio.to_thread(giver.asked.acquire, timeout=15)
                 giver.may_answer.clear()
                 # The proxy asks by itself; no call is there to ask for it.
-                await asyncio.to_thread(giver.asked.acquire)
+                assert await asyncio.to_thread(giver.asked.acquire, timeout=15)
                 for _ in range(3):
                     assert (await ask(proxy, post(CONVERSE, b"{}"))).status == 200
                 before = list(aws.used)
