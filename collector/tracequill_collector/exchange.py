@@ -34,7 +34,7 @@ End = Literal["complete", "client_disconnected", "upstream_cut", "upstream_unrea
 
 KEY_REMOVED = "[key removed]"
 
-# A pattern cannot know every key. None of its parts may try each position of a long run again.
+# Patterns cannot know every key. No part of one may try each position of a long run again.
 _KEY = re.compile(
     r"""
       (?<![A-Za-z0-9])
@@ -43,17 +43,25 @@ _KEY = re.compile(
         | AIza[A-Za-z0-9_\-*]{10,}                                          # Google
         | (?:AKIA|ASIA|ABSK)[A-Za-z0-9+/=*]{12,}                            # AWS
         | (?<![_\-])eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)?  # JWT
-        | [A-Za-z0-9_\-]{0,12}\*{4,}[A-Za-z0-9_\-*]{0,12}                   # a half-masked key
       )
     | (?<=[Bb]earer\ )[A-Za-z0-9_\-.=+/~]{8,}
     """,
     re.VERBOSE,
 )
+_HALF_MASKED = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9_\-]{0,12}\*{4,}[A-Za-z0-9_\-*]{0,12}")
+# Each key has one of these in it. Looking for them takes a tenth of the time.
+_MARKS = (
+    *("k-", "k_", "xai", "tgp", "hf-", "hf_", "nvapi", "r8-", "r8_", "pplx", "AIza"),
+    *("AKIA", "ASIA", "ABSK", "eyJ", "earer ", "****"),
+)
 
 
 def remove_keys(text: str) -> str:
     """Give *text* with everything that looks like a key replaced."""
-    return _KEY.sub(KEY_REMOVED, text)
+    for mark in _MARKS:
+        if mark in text:
+            return _HALF_MASKED.sub(KEY_REMOVED, _KEY.sub(KEY_REMOVED, text))
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Knows content encodings and media types, and nothing of what a vendor says. No i
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ _ZSTD_STEP_BYTES = 512
 _MAX_MEMBERS = 10_000
 # Each encoding may fill the room above once more; no server stacks as many.
 _MAX_ENCODINGS = 4
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_SECTION_BYTES = 64 * 1024
 NDJSON_TYPES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 """Media types of a JSON value on each line."""
 _TEXT_TYPES = (
@@ -36,6 +39,12 @@ _TEXT_TYPES = (
     "application/x-www-form-urlencoded",
     *NDJSON_TYPES,
 )
+
+
+# As objects the values of one body may take a hundred times its size. A list or an object, a name,
+# an item: more than any vendor sends in what is recorded of one, several times over.
+_MAX_JSON = {b"{": 500_000, b"[": 500_000, b":": 3_000_000, b",": 5_000_000}
+_JSON_STRING_OR_MARK = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{\[:,]', re.DOTALL)
 
 
 class Body(NamedTuple):
@@ -198,8 +207,21 @@ _DECODERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
 }
 
 
+def lines(data: bytes) -> Iterator[bytes]:
+    """Give the lines of *data*, a section at a time: a body of line ends is millions of lines."""
+    position = 0
+    while position < len(data):
+        end = _LINE_END.search(data, position + _SECTION_BYTES)
+        section = data[position : end.end() if end else len(data)]
+        # Of bytes, unlike of text, it splits at LF, CRLF and CR only.
+        yield from section.splitlines()
+        position += len(section)
+
+
 def parse_json(data: bytes | str) -> Any:
-    """Give the JSON value, or None when *data* is not JSON."""
+    """Give the JSON value, or None when *data* is not JSON or holds too many values."""
+    if len(data) > min(_MAX_JSON.values()) and _has_too_many_values(data):
+        return None
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -209,6 +231,21 @@ def parse_json(data: bytes | str) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError):
         return None
+
+
+def _has_too_many_values(data: bytes | str) -> bool:
+    encoded = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if all(encoded.count(mark) <= most for mark, most in _MAX_JSON.items()):
+        return False
+    # In texts they say nothing. That is asked only of those that have many.
+    counts = dict.fromkeys(_MAX_JSON, 0)
+    for match in _JSON_STRING_OR_MARK.finditer(encoded):
+        mark = match.group()
+        if mark in counts:
+            counts[mark] += 1
+            if counts[mark] > _MAX_JSON[mark]:
+                return True
+    return False
 
 
 def to_json(value: Any) -> str:

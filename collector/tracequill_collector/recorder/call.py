@@ -25,6 +25,8 @@ from tracequill_collector.recorder.multipart import MEDIA_TYPE as FORM_TYPE
 from tracequill_collector.recorder.multipart import Form, parse_form
 from tracequill_collector.recorder.span import Attributes, RecordedEvent, StatusCode
 
+# Each takes a thousand bytes on its way. Nobody reads a conversation of so many messages.
+_MAX_ADDED = 100_000
 # llm.provider, as the instrumentors infer it from the host; a vendor not listed names itself.
 _PROVIDERS = {
     "anthropic": "anthropic",
@@ -151,8 +153,11 @@ class Interpretation:
     """The steps, in order."""
 
     def add(self, pairs: Iterable[tuple[str, Any]]) -> None:
-        """Add attributes; a None is no value."""
-        for key, value in pairs:
+        """Add attributes, as many as there may be; a None is no value."""
+        for count, (key, value) in enumerate(pairs):
+            if count == _MAX_ADDED:
+                self.problems.append(f"more than {_MAX_ADDED} values of one kind")
+                break
             if value is not None:
                 self.attributes[key] = value
 
