@@ -13,6 +13,9 @@ from aiohttp.http import HttpVersion11
 from tracequill_collector.proxy.headers import RawHeaders
 from tracequill_collector.proxy.refusal import Refusal
 
+# Past it a transport tells its protocol to wait.
+_MANY_BYTES = 64 * 1024
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -83,6 +86,16 @@ class Answer:
     async def write(self, data: bytes) -> None:
         """Send *data*, and wait while the client does not read."""
         self._send(self._framed(data))
+        await self.drain()
+
+    def write_now(self, data: bytes) -> bool:
+        """Send *data*; False when the client does not read, and ``drain`` should be awaited."""
+        self._send(self._framed(data))
+        transport = self._request.transport
+        return transport is not None and transport.get_write_buffer_size() < _MANY_BYTES
+
+    async def drain(self) -> None:
+        """Wait while the client does not read."""
         await self._request.writer.drain()
 
     def flush(self) -> None:

@@ -175,6 +175,11 @@ class _Connection(web.RequestHandler):
         """Whether no request is being answered."""
         return self._waiter is not None
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # Asked with every body that is read; the whole parser runs for it.
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         server = self._manager

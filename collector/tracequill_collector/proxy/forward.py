@@ -255,6 +255,11 @@ class _Call:
             has_length=b"content-length" in names and not chunked,
         )
         self.status = response.status
+
+        def take(piece: bytes) -> bool:
+            recording.add_response(piece)
+            return answer.write_now(piece)
+
         data = response.read_now()
         while True:
             if data:
@@ -265,6 +270,8 @@ class _Call:
                 await answer.write(data)
             else:
                 answer.flush()
+            await response.pass_on(take)
+            await answer.drain()
             data = await response.read()
         # The upstream is let go and the exchange kept before the client can see the end.
         await response.close()

@@ -31,6 +31,7 @@ from tracequill_collector.proxy.public_address import NotPublicError, public_soc
 from tracequill_collector.proxy.route import Origin
 from tracequill_collector.proxy.upstream import (
     ClientBodyError,
+    Take,
     UpstreamCutError,
     UpstreamError,
     UpstreamRequest,
@@ -113,7 +114,7 @@ class HttpUpstream:
         exchange = _Exchange(connection, self._idle_seconds)
         try:
             protocol = connection.protocol
-            assert protocol is not None
+            assert isinstance(protocol, UpstreamConnection)
             protocol.set_response_params(
                 skip_payload=request.method == "HEAD",
                 read_until_eof=True,
@@ -199,7 +200,7 @@ class HttpResponse:
     def __init__(
         self,
         exchange: _Exchange,
-        protocol: ResponseHandler,
+        protocol: UpstreamConnection,
         message: RawResponseMessage,
         payload: StreamReader,
     ) -> None:
@@ -228,6 +229,39 @@ class HttpResponse:
             return b""
         # Not read_nowait(): after a cut it raises and hides the bytes that came before.
         return self._payload._read_nowait(-1)
+
+    async def pass_on(self, take: Take) -> None:
+        """Give what comes to *take* at once, until the body has ended or *take* wants no more."""
+        payload, protocol = self._payload, self._protocol
+        stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        is_taking = False
+
+        def look() -> None:
+            # Reading may let more in, which comes here before what was read has been taken.
+            nonlocal is_taking
+            if is_taking or stopped.done():
+                return
+            is_taking = True
+            try:
+                while payload._buffer and not payload.is_eof() and payload.exception() is None:
+                    if not take(payload._read_nowait(-1)):
+                        stopped.set_result(None)
+                        return
+                if payload.is_eof() or payload.exception() is not None:
+                    stopped.set_result(None)
+            except Exception as error:
+                stopped.set_exception(error)
+            finally:
+                is_taking = False
+
+        if payload is EMPTY_PAYLOAD:
+            return
+        protocol.on_change = look
+        try:
+            look()
+            await stopped
+        finally:
+            protocol.on_change = None
 
     async def read(self) -> bytes:
         """Wait for more and give it; nothing at the end."""
@@ -305,6 +339,8 @@ class _Exchange:
         if self.payload is not None:
             # A closed connection would not wake who reads from it.
             self.payload.set_exception(aiohttp.ClientPayloadError("the request body failed"))
+            if isinstance(protocol := self._connection.protocol, UpstreamConnection):
+                protocol.changed()
         self._abort()
 
     def _abort(self) -> None:

@@ -19,6 +19,9 @@ from tracequill_collector.proxy.sigv4 import Scope
 ReadBody = Callable[[], Awaitable[bytes]]
 """Gives the next bytes of a request body, and nothing at its end."""
 
+Take = Callable[[bytes], bool]
+"""Takes a piece of a response body; False: no more for now."""
+
 BUILT_IN_BODY_MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -72,6 +75,13 @@ class UpstreamResponse(Protocol):
 
     def read_now(self) -> bytes:
         """Give what has already come, perhaps nothing."""
+
+    async def pass_on(self, take: Take) -> None:
+        """Give what comes to *take* at once, until the body has ended or *take* wants no more.
+
+        May return before that. What came last is left to be read, and an error to be raised, by
+        ``read``. An exception of *take* is raised.
+        """
 
     async def read(self) -> bytes:
         """Wait for more and give it; nothing at the end. UpstreamCutError when it was cut."""
@@ -146,6 +156,9 @@ class _BuiltInAnswer:
 
     def read_now(self) -> bytes:
         return b""
+
+    async def pass_on(self, take: Take) -> None:
+        """Leave all of it to ``read``."""
 
     async def read(self) -> bytes:
         try:

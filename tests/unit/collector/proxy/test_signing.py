@@ -15,6 +15,7 @@ from tracequill_collector.proxy.sigv4 import Credentials, Scope, sign
 from tracequill_collector.proxy.upstream import (
     ClientBodyError,
     ReadBody,
+    Take,
     UpstreamError,
     UpstreamRequest,
     UpstreamResponse,
@@ -36,6 +37,9 @@ class Response:
 
     def read_now(self) -> bytes:
         return b""
+
+    async def pass_on(self, take: Take) -> None:
+        pass
 
     async def read(self) -> bytes:
         return b""
