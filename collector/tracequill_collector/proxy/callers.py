@@ -15,8 +15,9 @@ from tracequill_collector.proxy.headers import RawHeaders
 from tracequill_collector.proxy.route import Target
 
 _SIGNED_QUERY = re.compile(r"(?:^|&)x-amz-signature=", re.IGNORECASE)
-# How containers on this machine call it; no page on the internet can have these names.
-_OWN_NAMES = frozenset({"localhost", "host.docker.internal", "host.containers.internal"})
+# Nobody can have a name under these on the internet. Containers call their machine
+# host.docker.internal, host.containers.internal and the like.
+_PRIVATE_DOMAINS = (".internal", ".localhost")
 
 
 def reason_to_refuse(target: Target, headers: RawHeaders) -> str | None:
@@ -49,7 +50,7 @@ def _is_own_name(url: str) -> bool:
         host = urlsplit(url).hostname or ""
     except ValueError:
         return False
-    if host in _OWN_NAMES or host.endswith(".localhost"):
+    if host == "localhost" or host.endswith(_PRIVATE_DOMAINS):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -73,7 +74,8 @@ def _lost_signature(target: Target, authority: str, headers: RawHeaders) -> str 
         return None
     route = target.route.name
     key = (
-        "Send a Bedrock API key instead (Authorization: Bearer, or AWS_BEARER_TOKEN_BEDROCK), or "
+        "Send a Bedrock API key instead (Authorization: Bearer; boto3 sends the one of "
+        "AWS_BEARER_TOKEN_BEDROCK to https addresses only), or "
         if target.vendor == "bedrock"
         else ""
     )

@@ -176,7 +176,9 @@ class AwsCredentials:
         self._problem = ""
         self._current = found
         self._chain = chain if hasattr(chain, "refresh_needed") else None
-        self._read_again_at = time.monotonic() + _READ_AGAIN_SECONDS
+        # The variables of this process do not change.
+        again = float("inf") if chain.method == "env" else _READ_AGAIN_SECONDS
+        self._read_again_at = time.monotonic() + again
         self._margin_seconds = next(
             (margin for margin in _MARGINS_SECONDS if not _expires_within(chain, margin)), 0
         )
