@@ -34,8 +34,22 @@ _JSON_ATTRIBUTES = (
 )
 # Only older clients have a method for it; the recorder's unit tests say what its span is.
 _WITHOUT_CLIENT = "/v1/complete"
-_OWN = [case for case in own_cases() if case.vendor in _VENDORS and case.path != _WITHOUT_CLIENT]
-_CORPUS = [case for case in corpus_cases(*_VENDORS) if case.path != _WITHOUT_CLIENT]
+# Who else speaks OpenAI's format; on other paths of theirs OpenAI's library calls nobody.
+_LIKE_OPENAI = ("mistral", "groq", "together", "ollama")
+_OPENAI_PATHS = tuple(
+    f"/v1/{name}"
+    for name in ("chat/completions", "completions", "embeddings", "responses", "images/generations")
+)
+
+
+def _has_client(case: Case) -> bool:
+    if case.vendor in _LIKE_OPENAI:
+        return case.path.endswith(_OPENAI_PATHS)
+    return case.vendor in _VENDORS and case.path != _WITHOUT_CLIENT
+
+
+_OWN = [case for case in own_cases() if _has_client(case)]
+_CORPUS = [case for case in corpus_cases(*_VENDORS, *_LIKE_OPENAI) if _has_client(case)]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator
 
-from openinference.semconv.trace import SpanAttributes
+from openinference.semconv.trace import OpenInferenceMimeTypeValues, SpanAttributes
 
 from tracequill_collector.errors import PermanentError
 from tracequill_collector.exchange import Exchange
@@ -23,7 +23,9 @@ from tracequill_collector.recorder import (
     bedrock_agent,
     bedrock_guardrail,
     gemini,
+    ollama,
     openai,
+    rerank,
     sagemaker,
 )
 from tracequill_collector.recorder.body import parse_json, to_json
@@ -41,7 +43,10 @@ _INTERPRETERS: tuple[Callable[[Call], Interpretation | None], ...] = (
     sagemaker.interpret,
     gemini.interpret,
     anthropic.interpret,
+    # Before OpenAI's, whose paths for embeddings end in the same word.
+    ollama.interpret,
     openai.interpret,
+    rerank.interpret,
     # Whatever the others leave of AWS's streams.
     aws_plain.interpret,
 )
@@ -134,10 +139,12 @@ def _meaning(call: Call) -> Interpretation:
 
 
 def _keep_raw(call: Call, result: Interpretation) -> None:
-    """Keep the text of bodies that are not the JSON that an interpreter found nothing in."""
+    """Keep the text of bodies that are not the JSON that an interpreter looked for."""
     found = result.attributes
-    if call.request_json is None and not found.get(SpanAttributes.INPUT_VALUE):
-        result.add([(SpanAttributes.INPUT_VALUE, call.request_text or None)])
+    if call.request_json is None and call.request_text and not call.form.parts:
+        found[SpanAttributes.INPUT_VALUE] = remove_keys(call.request_text)
+        if found.get(SpanAttributes.INPUT_MIME_TYPE) == OpenInferenceMimeTypeValues.JSON.value:
+            del found[SpanAttributes.INPUT_MIME_TYPE]
     if call.succeeded and call.response_json is None and not found.get(SpanAttributes.OUTPUT_VALUE):
         # A stream may end properly without having said anything.
         if result.problems or not call.response_type.endswith("stream"):

@@ -253,20 +253,24 @@ def _responses(call: Call) -> Interpretation:
     return result
 
 
+def _fill_in_middle(call: Call) -> Interpretation:
+    """Interpret Mistral's completion of code, which answers as chat does."""
+    result = _start(call, "Completion", OpenInferenceSpanKindValues.LLM)
+    result.add(_prompt_attributes(call))
+    if _is_stream(call) and call.succeeded:
+        response: Any = openai_chat.response_of_chunks(_stream(call, result))
+        if response:
+            _output(result, to_json(response))
+    else:
+        response = _response_object(call, result)
+    if response:
+        result.add(openai_chat.response_attributes(response))
+    return result
+
+
 def _completions(call: Call) -> Interpretation:
     result = _start(call, "Completion", OpenInferenceSpanKindValues.LLM)
-    request = mapping(call.request_json)
-    parameters = {key: value for key, value in request.items() if key != "prompt"}
-    prompts = request.get("prompt")
-    if isinstance(prompts, str):
-        prompts = [prompts]
-    if isinstance(call.request_json, dict):
-        result.add([(SpanAttributes.LLM_INVOCATION_PARAMETERS, to_json(parameters))])
-    if isinstance(prompts, list) and all(isinstance(prompt, str) for prompt in prompts):
-        result.add(
-            (f"{SpanAttributes.LLM_PROMPTS}.{index}.{PromptAttributes.PROMPT_TEXT}", prompt)
-            for index, prompt in enumerate(prompts)
-        )
+    result.add(_prompt_attributes(call))
     if _is_stream(call) and call.succeeded:
         assembly = Assembly({"choices": Indexed({"text": Kind.TEXT})})
         for chunk in _stream(call, result):
@@ -279,6 +283,20 @@ def _completions(call: Call) -> Interpretation:
     if response:
         result.add(_completion_attributes(response))
     return result
+
+
+def _prompt_attributes(call: Call) -> Pairs:
+    if not isinstance(call.request_json, dict):
+        return
+    request = call.request_json
+    parameters = {key: value for key, value in request.items() if key != "prompt"}
+    yield SpanAttributes.LLM_INVOCATION_PARAMETERS, to_json(parameters)
+    prompts = request.get("prompt")
+    if isinstance(prompts, str):
+        prompts = [prompts]
+    if isinstance(prompts, list) and all(isinstance(prompt, str) for prompt in prompts):
+        for index, prompt in enumerate(prompts):
+            yield f"{SpanAttributes.LLM_PROMPTS}.{index}.{PromptAttributes.PROMPT_TEXT}", prompt
 
 
 def _completion_attributes(response: dict[str, Any]) -> Pairs:
@@ -424,7 +442,10 @@ _INTERPRETERS: dict[str, Callable[[Call], Interpretation]] = {
     "chat/completions": _chat,
     "responses": _responses,
     "embeddings": _embeddings,
-    # After chat/completions, whose path ends in the same word.
+    # Mistral's; an agent is chosen by its id instead of a model.
+    "agents/completions": _chat,
+    "fim/completions": _fill_in_middle,
+    # After the others whose path ends in the same word.
     "completions": _completions,
     "images/generations": _images,
     "images/edits": _images,

@@ -5,6 +5,7 @@ Chunks of a stream become the response object they stand for. No input or output
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,6 +36,9 @@ from tracequill_collector.recorder.message import (
 from tracequill_collector.recorder.pieces import Assembly, Indexed, Kind, Shape
 
 SPAN_NAME = "ChatCompletion"
+
+# Where the parts of a message are collected while its chunks are put together.
+_PARTS = "tracequill.parts"
 
 _CHUNK: Shape = {
     "choices": Indexed(
@@ -118,7 +122,9 @@ def _calls(prefix: str, message: dict[str, Any]) -> Pairs:
 def response_attributes(response: dict[str, Any]) -> Pairs:
     """Give model, token counts, output messages and the first choice's finish reason."""
     yield SpanAttributes.LLM_MODEL_NAME, response.get("model") or None
-    yield from usage_attributes(response.get("usage"))
+    # Groq counts the tokens of a stream in a field of its own.
+    groq = mapping(response.get("x_groq"))
+    yield from usage_attributes(response.get("usage") or groq.get("usage"))
     for choice in objects(response.get("choices")):
         index = choice.get("index")
         if not isinstance(index, int):
@@ -126,10 +132,32 @@ def response_attributes(response: dict[str, Any]) -> Pairs:
         if isinstance(message := choice.get("message"), dict):
             prefix = f"{OUTPUT_MESSAGES}.{index}."
             yield prefix + ROLE, message.get("role") or None
-            yield prefix + CONTENT, message.get("content") or None
+            content = message.get("content") or None
+            if isinstance(content, list):
+                yield from _output_parts(prefix, content)
+            else:
+                yield prefix + CONTENT, content
             yield from _calls(prefix, message)
         if index == 0:
             yield SpanAttributes.LLM_FINISH_REASON, choice.get("finish_reason")
+
+
+def _output_parts(prefix: str, parts: list[Any]) -> Pairs:
+    """Give an answer in parts, as Mistral writes it: thinking and text."""
+    for index, part in enumerate(objects(parts)):
+        inner = f"{prefix}{CONTENTS}.{index}."
+        if part.get("type") == "thinking":
+            yield inner + TYPE, "reasoning"
+            yield inner + TEXT, _thinking_text(part.get("thinking")) or None
+        else:
+            yield from _content_part(inner, part)
+
+
+def _thinking_text(thinking: Any) -> str:
+    if isinstance(thinking, str):
+        return thinking
+    texts = (part.get("text") for part in objects(thinking))
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def usage_attributes(usage: Any) -> Pairs:
@@ -156,18 +184,58 @@ def usage_attributes(usage: Any) -> Pairs:
 def response_of_chunks(chunks: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Put the chunks of a stream together; empty when there were none."""
     assembly = Assembly(_CHUNK)
+    in_parts: set[Any] = set()
     for chunk in chunks:
         if isinstance(choices := chunk.get("choices"), list):
-            chunk = {**chunk, "choices": [_choice(choice) for choice in choices]}
+            chunk = {**chunk, "choices": [_choice(choice, in_parts) for choice in choices]}
         assembly.add(chunk)
-    return assembly.whole()
+    response = assembly.whole()
+    if in_parts:
+        for choice in objects(response.get("choices")):
+            _join_parts(choice.get("message"))
+    return response
 
 
-def _choice(choice: Any) -> Any:
-    """Call a chunk's ``delta`` what it is a piece of: the ``message``."""
+def _choice(choice: Any, in_parts: set[Any]) -> Any:
+    """Call a chunk's ``delta`` what it is a piece of: the ``message``.
+
+    *in_parts* are the choices whose content comes in parts.
+    """
     if not isinstance(choice, dict):
         return choice
     choice = dict(choice)
-    if delta := choice.pop("delta", None):
-        choice["message"] = delta
+    delta = choice.pop("delta", None)
+    if not delta:
+        return choice
+    choice["message"] = delta
+    content, index = mapping(delta).get("content"), choice.get("index")
+    if not isinstance(index, int):
+        return choice
+    if isinstance(content, list):
+        in_parts.add(index)
+    elif index in in_parts and isinstance(content, str) and content:
+        content = [{"type": "text", "text": content}]
+    if isinstance(content, list):
+        message = {key: value for key, value in delta.items() if key != "content"}
+        choice["message"] = {**message, _PARTS: content}
     return choice
+
+
+def _join_parts(message: Any) -> None:
+    """Make the parts that came of one answer its content; neighbours of one type are one."""
+    if not isinstance(message, dict) or _PARTS not in message:
+        return
+    parts = objects(message.pop(_PARTS))
+    if isinstance(text := message.get("content"), str):
+        parts.insert(0, {"type": "text", "text": text})
+    joined: list[dict[str, Any]] = []
+    for kind, group in itertools.groupby(parts, key=lambda part: part.get("type")):
+        if kind == "text":
+            texts = (text for part in group if isinstance(text := part.get("text"), str))
+            joined.append({"type": kind, "text": "".join(texts)})
+        elif kind == "thinking":
+            said = "".join(_thinking_text(part.get("thinking")) for part in group)
+            joined.append({"type": kind, "thinking": [{"type": "text", "text": said}]})
+        else:
+            joined.extend(group)
+    message["content"] = joined

@@ -22,6 +22,7 @@ from tracequill_collector.recorder import attributes
 from tracequill_collector.recorder.body import (
     NDJSON_TYPES,
     header,
+    lines,
     media_type,
     parse_json,
     to_json,
@@ -43,7 +44,13 @@ _GOOGLE_METHOD = re.compile(r":[a-z][A-Za-z]+$")
 PROXY_SPAN_NAME = "tracequill.proxy"
 
 # What upstreams call the id they log a request under, the most telling first.
-_REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
+_REQUEST_ID_HEADERS = (
+    "x-request-id",
+    "request-id",
+    "x-amzn-requestid",
+    "x-goog-request-id",
+    "apim-request-id",
+)
 _RATE_LIMIT_HEADER = re.compile(r"(?:x-|anthropic-)?ratelimit-.+|retry-after(?:-ms)?")
 
 
@@ -139,7 +146,7 @@ def _usage(call: Call) -> dict[str, Any]:
     if call.response_type == "text/event-stream":
         texts: Iterable[str | bytes] = (event.data for event in parse_sse(call.response.data))
     elif call.response_type in NDJSON_TYPES:
-        texts = call.response.data.splitlines()
+        texts = lines(call.response.data)
     else:
         return {}
     if not counts_tokens(call.exchange.method, call.segments, None):

@@ -8,12 +8,11 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_LINE_END = re.compile(rb"\r\n|\n|\r")
-_SECTION_BYTES = 64 * 1024
+from tracequill_collector.recorder.body import lines
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -28,7 +27,7 @@ def parse_sse(body: bytes) -> Iterator[ServerSentEvent]:
     """Give the events of *body* in order; comments and events without data are left out."""
     event = b""
     data: list[bytes] = []
-    for line in _lines(body):
+    for line in lines(body.removeprefix(_BYTE_ORDER_MARK)):
         if not line:
             if data:
                 yield _event(event, data)
@@ -42,17 +41,6 @@ def parse_sse(body: bytes) -> Iterator[ServerSentEvent]:
             event = value.removeprefix(b" ")
     if data:
         yield _event(event, data)
-
-
-def _lines(body: bytes) -> Iterator[bytes]:
-    """Give the lines of *body*, a section at a time: a body of line ends is millions of lines."""
-    position = len(_BYTE_ORDER_MARK) if body.startswith(_BYTE_ORDER_MARK) else 0
-    while position < len(body):
-        end = _LINE_END.search(body, position + _SECTION_BYTES)
-        section = body[position : end.end() if end else len(body)]
-        # Of bytes, unlike of text, it splits at these line ends only.
-        yield from section.splitlines()
-        position += len(section)
 
 
 def _event(event: bytes, data: list[bytes]) -> ServerSentEvent:

@@ -184,7 +184,8 @@ def test_an_answer_that_was_cut_is_kept_as_text(case: Case) -> None:
     span = _interpreted(case.exchange(response_body=half.encode()))
 
     assert span.attributes[attributes.RESPONSE_CUT] is True
-    if 200 <= case.status < 300:
+    # What an asynchronous call answers stands in the headers.
+    if 200 <= case.status < 300 and case.name != "sagemaker-async":
         assert span.attributes["output.value"] in (half, remove_keys(half))
 
 
