@@ -203,6 +203,9 @@ def _eventstream_message(message: dict[str, Any]) -> bytes:
         headers = {":event-type": "PayloadPart", ":message-type": "event"}
         headers[":content-type"] = "application/octet-stream"
         return encode_eventstream(headers, message["part"].encode())
+    if "error" in message:
+        headers = {":message-type": "error", ":error-code": message["error"]}
+        return encode_eventstream({**headers, ":error-message": message["message"]}, b"")
     if "chunk" in message:
         inner = json.dumps(message["chunk"], ensure_ascii=False).encode()
         payload: Any = {"bytes": base64.b64encode(inner).decode(), "p": "abcdef"}

@@ -88,8 +88,9 @@ def interpret(call: Call) -> Interpretation | None:
         _add_stream(call, operation, model_id, result)
     elif isinstance(call.response_json, dict):
         result.add(_response_attributes(call, operation, model_id, call.response_json))
-    elif call.response.data:
-        result.add([(SpanAttributes.OUTPUT_VALUE, call.response_text)])
+    else:
+        # An empty one too: it was seen with status 200.
+        result.add([(SpanAttributes.OUTPUT_VALUE, call.response_text or None)])
         result.problems.append("response body is not a JSON object")
     return result
 

@@ -59,7 +59,7 @@ def interpret(call: Call) -> Interpretation | None:
         if call.exchange.status:
             failure = aws_error.failure(call, "ApplyGuardrail", describes=False)
             result.fail(failure, call.exchange.end_unix_ns)
-    elif isinstance(response := call.response_json, dict):
+    elif isinstance(response := call.response_json if call.response.data else {}, dict):
         result.add(_response_attributes(guardrail_id, version, response))
         if is_blocked(objects(response.get("assessments"))):
             result.status = "ERROR"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import ast
 import base64
 import binascii
+import re
 from typing import Any
 
 from tracequill_collector.recorder.differences.difference import (
+    ABSENT,
     OUTPUT,
     Difference,
     equal_after,
     only,
 )
 
+_KEY_ERROR = re.compile(r"KeyError|^'(citations|retrievalResults)'$")
 _AGENT = r"bedrock_agent\.invoke_(inline_)?agent"
 
 
@@ -47,6 +50,21 @@ BEDROCK_AGENT: tuple[Difference, ...] = (
         theirs="files as Python writes bytes: b'...'",
         reason="Base64 is what crosses, it is shorter, and it can be read again.",
         tolerates=equal_after(_with_decoded_data),
+    ),
+    Difference(
+        "bedrock-agent-empty",
+        r"bedrock\.retrieve(_and_generate)?",
+        r"events|exception\..*|status|status_message",
+        ours="a success without documents",
+        theirs="a KeyError, which the instrumentor raises into the application",
+        reason="The call succeeded; the error is the instrumentor's.",
+        tolerates=lambda ours, theirs: (
+            ours in ([], "OK", "", ABSENT)
+            and (
+                theirs in (["exception"], "ERROR", "False")
+                or _KEY_ERROR.search(str(theirs)) is not None
+            )
+        ),
     ),
     Difference(
         "bedrock-agent-failure",

@@ -157,6 +157,22 @@ def test_a_problem_of_one_event_is_told_and_the_others_count() -> None:
 
 
 @pytest.mark.parametrize(
+    "case",
+    [
+        "bedrock-agent-retrieve-empty",
+        "bedrock-agent-generate-empty",
+        "bedrock-converse-empty",
+        "bedrock-invoke-claude-empty",
+    ],
+)
+def test_a_success_with_an_empty_body_is_a_success_with_a_problem(case: str) -> None:
+    span = _span(case)
+
+    assert span.status == "OK"
+    assert span.attributes[attributes.PROBLEM] == "response body is not a JSON object"
+
+
+@pytest.mark.parametrize(
     "content",
     ["{" * 500_000, "{" + "a" * 500_000 + "}", "{a=" * 100_000 + "}", "{:" + " " * 500_000 + '"}'],
     ids=["braces", "a long name", "many names", "spaces"],
