@@ -31,7 +31,12 @@ def mock(
         float | None, typer.Option(help="Past this rate calls get 429. 0: no limit.")
     ] = None,
 ) -> None:
-    """Run the mock upstream alone: OpenAI under /v1, Bedrock under /model."""
+    """Run the mock upstream alone: it answers as OpenAI, Anthropic and Bedrock do.
+
+    Any key is taken but 'invalid'. In front of it, the proxy records its calls:
+    TRACEQUILL_UPSTREAM_OPENAI=http://127.0.0.1:9010 tracequill proxy. The proxy has a mock of its
+    own as well, at /mock.
+    """
     settings = load_settings(
         mock_latency_seconds=latency_seconds,
         mock_chunk_seconds=chunk_seconds,
@@ -50,5 +55,6 @@ def mock(
 def _announce(address: str) -> None:
     console = Console()
     console.print(f"Mock upstream: {address}  (Ctrl-C stops it).", highlight=False)
-    console.print(f"  OpenAI   base_url={address}/v1", highlight=False)
-    console.print(f"  boto3    endpoint_url={address}", highlight=False)
+    console.print(f"  OpenAI     base_url={address}/v1", highlight=False)
+    console.print(f"  Anthropic  base_url={address}", highlight=False)
+    console.print(f"  boto3      endpoint_url={address}", highlight=False)

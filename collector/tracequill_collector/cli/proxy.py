@@ -23,12 +23,15 @@ def proxy(
 ) -> int:
     """Forward LLM calls unchanged and record them: a forwarding process and a recorder.
 
-    http://HOST:PORT/openai/v1 is the base URL for OpenAI's clients; docs/settings.md lists the
-    routes. Recorded calls go to the collector, and wait on disk while it is away.
+    The base URL of a client is http://127.0.0.1:4319/ROUTE: /openai/v1, /anthropic, /gemini,
+    /bedrock/us-east-1, or /mock/v1, which is built in and needs no key; docs/proxy.md has all of
+    them. Recorded calls go to the collector, and wait on disk while it is away.
     """
     settings = load_settings(host=host, proxy_port=proxy_port, data_dir=data_dir, insecure=insecure)
     ports = [("proxy", settings.proxy_port)]
     children = proxy_children(settings)
+    base = f"http://{settings.host}:{settings.proxy_port}"
+    hints = [("  for OpenAI", f"{base}/openai/v1"), ("  for the mock", f"{base}/mock/v1")]
     return run_in_foreground(
-        lambda stop: run_children(settings, "proxy", children, ports, stop, verbose)
+        lambda stop: run_children(settings, "proxy", children, ports, stop, verbose, hints)
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -61,7 +62,7 @@ async def serve(upstream: MockUpstream, port: int, ready: Callable[[str], None])
             await site.start()
         except OSError as error:
             raise StartError(
-                f"port {port} on {_HOST} cannot be used ({error.strerror}). Stop what listens "
+                f"port {port} on {_HOST} cannot be used ({_reason(error)}). Stop what listens "
                 "there, or choose another with --port."
             ) from None
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,6 +71,11 @@ async def serve(upstream: MockUpstream, port: int, ready: Callable[[str], None])
         await stopped.wait()
     finally:
         await runner.cleanup()
+
+
+def _reason(error: OSError) -> str:
+    # asyncio puts the address into the text, which stands beside it already.
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -23,6 +23,16 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _TARGET = re.compile(r"/[\x21-\x7e]*")
 _PAGES = frozenset({"healthz", "readyz", "metrics"})
 _MOCK = "mock"
+# How the path begins where a base URL names no route, and how it should.
+_FORGOTTEN = {
+    "": "openai/v1",
+    "chat": "openai/v1/chat",
+    "embeddings": "openai/v1/embeddings",
+    "model": "bedrock/us-east-1/model",
+    "responses": "openai/v1/responses",
+    "v1": "openai/v1",
+    "v1beta": "gemini/v1beta",
+}
 _GEMINI = "gemini"
 # Where files go at Gemini. Of a base URL given with a file its Python library keeps only the host.
 _UPLOAD = "upload"
@@ -180,7 +190,7 @@ class RouteTable:
         if route is None:
             raise RouteError(
                 f"there is no route {name[:64]!r}. The routes are {', '.join(self.names)}: "
-                f"/{{route}}/{{the vendor's path}}.{_nearest(name, self.names)}",
+                f"/{{route}}/{{the vendor's path}}.{_hint(name, self.names)}",
                 status=404,
                 code="unknown_route",
                 vendor="",
@@ -287,6 +297,13 @@ def _bad_upstream(route: Route) -> StartError:
 
 def _refused(reason: str, vendor: str = "") -> RouteError:
     return RouteError(f"{reason}.", status=400, code="bad_path", vendor=vendor)
+
+
+def _hint(name: str, names: list[str]) -> str:
+    """Say what was meant: a path of a vendor's, or a name that is like a route's."""
+    if name in _FORGOTTEN:
+        return f" The route comes first, as in /{_FORGOTTEN[name]}."
+    return _nearest(name, names)
 
 
 def _nearest(name: str, names: list[str]) -> str:

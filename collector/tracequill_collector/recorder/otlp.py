@@ -6,6 +6,7 @@ What a request holds is not known here.
 from __future__ import annotations
 
 import email.utils
+import os
 import time
 from collections.abc import Mapping
 
@@ -48,8 +49,8 @@ class OtlpClient:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise RetryableError(
-                f"the collector at {self._url} cannot be reached: "
-                f"{str(error) or type(error).__name__}.",
+                f"the collector at {self._url} cannot be reached: {_failure(error)}. "
+                "Run 'tracequill collector' or 'tracequill up'.",
                 delay_seconds=0,
             ) from error
         if response.status == 200:
@@ -64,6 +65,14 @@ class OtlpClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
+
+
+def _failure(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno or 0
+        if number > 0:
+            return os.strerror(number)
+    return str(error) or type(error).__name__
 
 
 def _check_rejected(body: bytes) -> None:

@@ -48,8 +48,12 @@ async def run_children(
     ports: Sequence[tuple[str, int]],
     stop: asyncio.Event,
     verbose: bool,
+    hints: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Run one component, ``tracequill collector`` or ``tracequill proxy``, until *stop* is set."""
+    """Run one component, ``tracequill collector`` or ``tracequill proxy``, until *stop* is set.
+
+    *hints* are said with the addresses.
+    """
     create_data_dir(settings.data_dir)
     terminal = Terminal(settings.data_dir / "logs", verbose)
     try:
@@ -60,6 +64,8 @@ async def run_children(
             async def say_ready() -> None:
                 for name, port in ports:
                     terminal.plain(f"{name:<15} http://{settings.host}:{port}")
+                for name, hint in hints:
+                    terminal.plain(f"{name:<15} {hint}")
                 terminal.plain("ready")
                 terminal.show_warnings()
 
@@ -82,9 +88,14 @@ def check_ports(host: str, ports: Sequence[tuple[str, int]]) -> None:
                 "proxy": "TRACEQUILL_PROXY_PORT",
             }[name]
             raise StartError(
-                f"port {port} for {name} on {host} cannot be used: {error.strerror}. "
+                f"port {port} for {name} on {host} cannot be used: {_reason(error)}. "
                 f"Stop what listens there, or set {setting} to a free port."
             ) from None
+
+
+def _reason(error: OSError) -> str:
+    # asyncio and socket put the address into the text, which stands beside it already.
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -136,6 +136,19 @@ def test_boto3_with_a_bearer_key_gets_the_same_through_the_proxy(
     assert requests == 1
 
 
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+def test_boto3_with_a_signature_gets_the_same_where_the_proxy_signs_anew(
+    ways: Ways, call: Callable[[Any], Any]
+) -> None:
+    def made(url: str) -> Any:
+        with closing(client(url)) as runtime:
+            return call(runtime)
+
+    _, requests = ways.compare(made, "/signed")
+
+    assert requests == 1
+
+
 def test_boto3_reads_an_error_in_the_middle_of_a_stream(ways: Ways) -> None:
     def fourth(url: str) -> Any:
         with closing(with_bearer_key(url)) as runtime:

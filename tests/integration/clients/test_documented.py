@@ -130,7 +130,7 @@ from google import genai
 
 question = [{"role": "user", "content": "Where is my parcel?"}]
 openai.OpenAI().chat.completions.create(model="gpt-4o-mini", messages=question)
-anthropic.Anthropic().messages.create(model="claude-sonnet-4-5", max_tokens=9, messages=question)
+anthropic.Anthropic().messages.create(model="claude-haiku-4-5", max_tokens=9, messages=question)
 google = genai.Client()
 google.models.generate_content(model="gemini-2.5-flash", contents="Where is my parcel?")
 boto3.client("bedrock-runtime").converse(

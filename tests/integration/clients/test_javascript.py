@@ -53,10 +53,13 @@ def test_the_ai_sdk_gets_the_same_through_the_proxy(ways: Ways) -> None:
     assert said["wrongModel"]["statusCode"] == 404
 
 
-def test_the_aws_sdk_for_javascript_gets_the_same_through_the_proxy(ways: Ways) -> None:
-    said, requests = ways.compare(
-        lambda url: run("bedrock.mjs", url, "bearer"), "/bedrock/us-east-1"
-    )
+@pytest.mark.parametrize(
+    ("key", "route"), [("bearer", "/bedrock/us-east-1"), ("signed", "/signed")]
+)
+def test_the_aws_sdk_for_javascript_gets_the_same_through_the_proxy(
+    ways: Ways, key: str, route: str
+) -> None:
+    said, requests = ways.compare(lambda url: run("bedrock.mjs", url, key), route)
 
     assert requests == 5
     assert said["converse"]["message"]["content"] == [{"text": "Grüße 😀"}]

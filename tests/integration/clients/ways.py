@@ -28,6 +28,20 @@ from tracequill_collector.mock.upstream import MockResponse, MockUpstream
 
 T = TypeVar("T")
 
+PROXY_KEY = "AKIAPROXY"
+# Beside the built-in routes: one whose calls the proxy signs, and one to AWS itself.
+ROUTES = """
+routes:
+  signed:
+    upstream: http://127.0.0.1:{port}
+    vendor: bedrock
+    sign: aws
+    sign_region: us-east-1
+  aws:
+    upstream: https://bedrock-runtime.us-east-1.amazonaws.com
+    vendor: bedrock
+"""
+
 _NOW = 1_790_000_000.0
 _BOUNDARY = re.compile(r'boundary="?([^";]+)"?')
 
@@ -130,7 +144,7 @@ class Ways:
         assert len(straight) == len(front) == len(back)
         host = self._back.url.removeprefix("http://")
         for one, before, behind in zip(straight, front, back, strict=True):
-            same_crossing(before, behind, route, host)
+            same_crossing(before, behind, route, host, is_signed=route == "/signed")
             same_answer(one.response, before.response)
 
 
@@ -145,7 +159,9 @@ def two_ways(folder: Path) -> Iterator[Ways]:
         call(site.start())
         vendor_port = runner.addresses[0][1]
         back_port = free_port()
-        proxy = ProxyProcess(folder, upstream_port=back_port)
+        (folder / "tracequill.yaml").write_text(ROUTES.format(port=back_port))
+        keys = {"AWS_ACCESS_KEY_ID": PROXY_KEY, "AWS_SECRET_ACCESS_KEY": "secret-of-the-proxy"}
+        proxy = ProxyProcess(folder, keys, upstream_port=back_port)
         taps = Tap(vendor_port), Tap(proxy.port), Tap(vendor_port)
         for tap, port in zip(taps, (0, 0, back_port), strict=True):
             call(tap.start(port))
