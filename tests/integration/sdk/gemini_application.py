@@ -69,8 +69,10 @@ async def _call_async(client: genai.Client, case: Case) -> list[Any]:
 
 def _operation(client: Any, case: Case) -> tuple[Any, dict[str, Any], bool]:
     """Give the library's method for *case*, its arguments, and whether it streams."""
-    body = case.request_json
     resource = case.path.partition("?")[0].rpartition("/")[2]
+    if case.method == "GET":
+        return client.interactions.get, {"id": resource}, False
+    body = case.request_json
     if resource == "interactions":
         return client.interactions.create, body, body.get("stream") is True
     if resource == "cachedContents":

@@ -220,6 +220,15 @@ GEMINI: tuple[Difference, ...] = (
         tolerates=only("ours"),
     ),
     Difference(
+        "gemini-interaction-id",
+        r"(Async)?InteractionsResource\.get",
+        r"metadata",
+        ours="none",
+        theirs="the id of an interaction that is read again",
+        reason="It stands in the name of the span.",
+        tolerates=only("theirs"),
+    ),
+    Difference(
         "gemini-interaction-input",
         _INTERACTION,
         r"input\.value",
