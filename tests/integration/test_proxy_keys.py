@@ -199,14 +199,3 @@ async def test_a_key_goes_to_no_other_host(proxy: ProxyProcess) -> None:
     assert response.status == 308
     assert CANARY not in response.head + response.body
     assert elsewhere == []
-
-
-async def test_urls_of_an_answer_cross_as_they_are(proxy: ProxyProcess) -> None:
-    """C29: Gemini's resumable uploads answer with an absolute URL, which a client then uses without
-    the proxy (subrouter 71). Rewriting it would change what the vendor said.
-    """
-    url = b"https://generativelanguage.googleapis.com/upload/v1beta/files?upload_id=1"
-    async with upstream(proxy.upstream_port, answering(plain(b"", b"X-Goog-Upload-URL: " + url))):
-        response = await ask(proxy, post(b"/gemini/upload/v1beta/files", b"{}"))
-
-    assert response.header(b"x-goog-upload-url") == url

@@ -22,6 +22,7 @@ from tests.integration.proxy_rig import (
     read_head,
     upstream,
 )
+from tracequill_collector.recorder.interpret import interpret
 
 pytestmark = pytest.mark.integration
 
@@ -83,6 +84,22 @@ async def test_each_chunk_arrives_before_the_next_is_sent(proxy: ProxyProcess) -
     assert received == events
     assert exchange.response_body == b"".join(events)
     assert (exchange.end, exchange.chunk_count) == ("complete", 5)
+
+
+async def test_nothing_is_asked_for_in_the_clients_name(proxy: ProxyProcess) -> None:
+    """C04: gateways put `stream_options` into requests to count tokens, over an explicit false, and
+    clients met a last chunk that they had not asked for (headroom 2026, OmniRoute 9750).
+    """
+    asked = b'{"model": "m", "stream":true,"stream_options": {"include_usage":false} }'
+    requests: list[Message] = []
+    answer = SSE_HEAD + chunk(b'data: {"choices": []}\n\ndata: [DONE]\n\n') + b"0\r\n\r\n"
+    async with upstream(proxy.upstream_port, answering(answer, requests)):
+        response = await ask(proxy, post(b"/openai/v1/chat/completions", asked))
+    span = interpret(await proxy.exchange(response.trace_id), "default")
+
+    assert requests[0].body == asked
+    assert response.body == b'data: {"choices": []}\n\ndata: [DONE]\n\n'
+    assert [key for key in span.attributes if "token_count" in key] == []
 
 
 async def test_parts_of_a_request_arrive_before_the_next_is_sent(proxy: ProxyProcess) -> None:
