@@ -1,4 +1,4 @@
-"""Real client libraries through the forwarding process, against an upstream on this machine."""
+"""What the proxy keeps of calls of real clients, and that it keeps no key."""
 
 from __future__ import annotations
 
