@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.integration.aws_rig import AwsUpstream, KeyGiver, key_giver
+from tests.integration.clients.test_recorded import CONVERSATION, MODEL, frame
 from tests.integration.proxy_here import Limits, proxy_with
 from tests.integration.proxy_rig import (
     Message,
@@ -32,7 +33,6 @@ from tests.integration.proxy_rig import (
     read_head,
     upstream,
 )
-from tests.integration.test_proxy_clients import CONVERSATION, MODEL, frame
 from tests.ports import free_ports
 from tracequill_collector.proxy.credentials import AwsCredentials
 
