@@ -14,12 +14,18 @@ from tracequill_collector.mock.openai_errors import (
     server_error,
     wrong_key,
 )
+from tracequill_collector.mock.openai_images import generate
 from tracequill_collector.mock.openai_models import get_model, list_models
 from tracequill_collector.mock.openai_responses import ResponseMemory, respond
 from tracequill_collector.mock.reply import MockRequest, Reply, pretty_json
 
 _VERSION = "2020-10-01"
-_POSTED = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings")
+_POSTED = (
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/v1/images/generations",
+)
 
 
 class OpenAI:
@@ -67,6 +73,8 @@ class OpenAI:
             return respond(request, self._memory)
         if path == "/v1/embeddings":
             return embed(request)
+        if path == "/v1/images/generations":
+            return generate(request)
         if path == "/v1/models" and method == "GET":
             return _plain(list_models())
         if path.startswith("/v1/models/") and method == "GET":
