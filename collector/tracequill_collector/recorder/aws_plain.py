@@ -11,10 +11,9 @@ from typing import Any
 
 from openinference.semconv.trace import OpenInferenceMimeTypeValues, SpanAttributes
 
-from tracequill_collector.recorder import aws_error
+from tracequill_collector.recorder import aws_stream
 from tracequill_collector.recorder.body import parse_json, to_json
 from tracequill_collector.recorder.call import Call, Interpretation
-from tracequill_collector.recorder.eventstream import parse_eventstream
 from tracequill_collector.recorder.message import mapping
 from tracequill_collector.recorder.plain import plain
 from tracequill_collector.recorder.secret import remove_keys
@@ -54,18 +53,11 @@ def _add_events(call: Call, result: Interpretation) -> None:
     """Make the events, as JSON, the output; an error among them is recorded."""
     operation = f"{call.exchange.method} {call.path}"
     events: list[dict[str, Any]] = []
-    stream = parse_eventstream(call.response.data)
-    for message in stream.messages:
-        if message.text_header(":message-type") not in ("", "event"):
-            failure = aws_error.stream_failure(message, operation, describes=False)
-            result.fail(failure, call.exchange.end_unix_ns)
-            break
+    for message in aws_stream.messages(call, operation, result, describes=False):
         said = parse_json(message.payload)
         if said is None:
             said = message.payload.decode("utf-8", errors="replace")
         events.append({message.text_header(":event-type") or "event": said})
-    if stream.problem:
-        result.problems.append(stream.problem)
     result.add(
         [
             (SpanAttributes.OUTPUT_VALUE, remove_keys(to_json(events))),

@@ -20,6 +20,7 @@ from openinference.semconv.trace import (
 
 from tracequill_collector.recorder import (
     aws_error,
+    aws_stream,
     bedrock_claude,
     bedrock_converse,
     bedrock_invoke,
@@ -27,7 +28,6 @@ from tracequill_collector.recorder import (
 )
 from tracequill_collector.recorder.body import parse_json
 from tracequill_collector.recorder.call import Call, Interpretation
-from tracequill_collector.recorder.eventstream import parse_eventstream
 from tracequill_collector.recorder.message import mapping
 
 Operation = Literal["Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"]
@@ -131,26 +131,9 @@ def _is_claude(operation: Operation, model_id: str, request: Any) -> bool:
 def _events(
     call: Call, operation: Operation, result: Interpretation
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give type and payload of the events of a stream until its end or its error, which is
-    recorded.
-    """
-    stream = parse_eventstream(call.response.data)
-    if stream.problem:
-        result.problems.append(stream.problem)
-    for message in stream.messages:
-        payload = parse_json(message.payload)
-        kind = message.text_header(":message-type")
-        if kind != "event":
-            # As the instrumentor, which sets the message of some of them itself.
-            failure = aws_error.stream_failure(
-                message, operation, describes=operation == "ConverseStream"
-            )
-            result.fail(failure, call.exchange.end_unix_ns)
-            return
-        if isinstance(payload, dict):
-            yield message.text_header(":event-type"), payload
-        else:
-            result.problems.append("stream holds an event that is not a JSON object")
+    # As the instrumentor, which sets the message of some errors itself.
+    describes = operation == "ConverseStream"
+    return aws_stream.events(call, operation, result, describes=describes)
 
 
 def _add_stream(call: Call, operation: Operation, model_id: str, result: Interpretation) -> None:

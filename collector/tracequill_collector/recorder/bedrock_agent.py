@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
 from typing import Any, Literal
 
 from openinference.semconv.trace import (
@@ -19,12 +18,11 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
-from tracequill_collector.recorder import aws_error, bedrock_knowledge
+from tracequill_collector.recorder import aws_error, aws_stream, bedrock_knowledge
 from tracequill_collector.recorder.bedrock_agent_steps import interpret_items
 from tracequill_collector.recorder.bedrock_agent_trace import AgentTrace
-from tracequill_collector.recorder.body import parse_json, to_json
+from tracequill_collector.recorder.body import to_json
 from tracequill_collector.recorder.call import Call, Interpretation
-from tracequill_collector.recorder.eventstream import parse_eventstream
 from tracequill_collector.recorder.message import Pairs, mapping, objects, text_or_none
 
 Operation = Literal[
@@ -117,33 +115,12 @@ def _add_response(call: Call, operation: Operation, result: Interpretation) -> N
 # --- streams ------------------------------------------------------------------------------
 
 
-def _events(
-    call: Call, operation: Operation, result: Interpretation
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give type and payload of the events until the stream's end or its error, which is
-    recorded.
-    """
-    stream = parse_eventstream(call.response.data)
-    if stream.problem:
-        result.problems.append(stream.problem)
-    for message in stream.messages:
-        if message.text_header(":message-type") != "event":
-            failure = aws_error.stream_failure(message, operation, describes=True)
-            result.fail(failure, call.exchange.end_unix_ns)
-            return
-        payload = parse_json(message.payload)
-        if isinstance(payload, dict):
-            yield message.text_header(":event-type"), payload
-        else:
-            result.problems.append("stream holds an event that is not a JSON object")
-
-
 def _add_agent_stream(call: Call, operation: Operation, result: Interpretation) -> None:
     """Add what the agent said, or what it wants to have done, and the steps it told."""
     texts: list[str] = []
     wanted: list[dict[str, Any]] = []
     trace = AgentTrace()
-    for kind, payload in _events(call, operation, result):
+    for kind, payload in aws_stream.events(call, operation, result, describes=True):
         match kind:
             case "chunk":
                 texts.append(_chunk_text(payload, result))
@@ -176,7 +153,7 @@ def _chunk_text(payload: dict[str, Any], result: Interpretation) -> str:
 def _add_generate_stream(call: Call, operation: Operation, result: Interpretation) -> None:
     texts: list[str] = []
     citations: list[dict[str, Any]] = []
-    for kind, payload in _events(call, operation, result):
+    for kind, payload in aws_stream.events(call, operation, result, describes=True):
         if kind == "output" and isinstance(text := payload.get("text"), str):
             texts.append(text)
         elif kind == "citation":

@@ -6,7 +6,7 @@ A message, all integers big-endian::
     headers · payload · CRC32 of all before u32
 
 Reading stops at the first message that is cut or fails a checksum: what came before is true,
-what comes after cannot be found.
+what comes after cannot be found. A message whose headers cannot be read is left out.
 https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#streaming-event-stream
 """
 
@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 HeaderValue = bool | int | bytes | str
 
 _PRELUDE = struct.Struct(">III")
 _CHECKSUM = struct.Struct(">I")
+_LENGTHS_BYTES = 8
 _MIN_MESSAGE_BYTES = _PRELUDE.size + _CHECKSUM.size
 # Header value types with a fixed length: 0 and 1 are the booleans themselves.
 _FIXED = {
@@ -46,47 +48,52 @@ class EventStreamMessage:
         return value if isinstance(value, str) else ""
 
 
-@dataclass(slots=True)
 class EventStream:
-    """The messages that could be read, and why reading stopped early, if it did."""
+    """The messages of a body, read one by one; to be read once."""
 
-    messages: list[EventStreamMessage] = field(default_factory=list)
-    problem: str = ""
+    def __init__(self, body: bytes) -> None:
+        self._body = memoryview(body)
+        self.problem = ""
+        """Why not all could be read, in one sentence; known when all are read."""
 
+    def __iter__(self) -> Iterator[EventStreamMessage]:
+        position = 0
+        while position < len(self._body):
+            try:
+                end, headers_length = self._extent(position)
+            except ValueError as error:
+                self.problem = f"event stream {error} at byte {position}"
+                return
+            payload_start = position + _PRELUDE.size + headers_length
+            try:
+                headers = _headers(bytes(self._body[position + _PRELUDE.size : payload_start]))
+            except (struct.error, ValueError) as error:
+                # The message is whole, so those behind it can be found.
+                self.problem = f"event stream has unreadable headers at byte {position}: {error}"
+            else:
+                payload = bytes(self._body[payload_start : end - _CHECKSUM.size])
+                yield EventStreamMessage(headers, payload)
+            position = end
 
-def parse_eventstream(body: bytes) -> EventStream:
-    """Read the messages of *body*; a problem is told in one sentence, never raised."""
-    stream = EventStream()
-    position = 0
-    while position < len(body):
+    def _extent(self, position: int) -> tuple[int, int]:
+        """Give where the message at *position* ends, and the length of its headers; ValueError
+        says why there is no whole message.
+        """
+        body = self._body
         if len(body) - position < _PRELUDE.size:
-            stream.problem = f"event stream is cut at byte {position}"
-            break
+            raise ValueError("is cut")
         total, headers_length, checksum = _PRELUDE.unpack_from(body, position)
-        if zlib.crc32(body[position : position + 8]) != checksum:
-            stream.problem = f"event stream has a wrong prelude checksum at byte {position}"
-            break
+        if zlib.crc32(body[position : position + _LENGTHS_BYTES]) != checksum:
+            raise ValueError("has a wrong prelude checksum")
         if total < _MIN_MESSAGE_BYTES or headers_length > total - _MIN_MESSAGE_BYTES:
-            stream.problem = f"event stream has impossible lengths at byte {position}"
-            break
+            raise ValueError("has impossible lengths")
         end = position + total
         if end > len(body):
-            stream.problem = f"event stream is cut at byte {position}"
-            break
+            raise ValueError("is cut")
         (checksum,) = _CHECKSUM.unpack_from(body, end - _CHECKSUM.size)
         if zlib.crc32(body[position : end - _CHECKSUM.size]) != checksum:
-            stream.problem = f"event stream has a wrong message checksum at byte {position}"
-            break
-        payload_start = position + _PRELUDE.size + headers_length
-        try:
-            headers = _headers(body[position + _PRELUDE.size : payload_start])
-        except (struct.error, ValueError) as error:
-            stream.problem = f"event stream has unreadable headers at byte {position}: {error}"
-            break
-        payload = body[payload_start : end - _CHECKSUM.size]
-        stream.messages.append(EventStreamMessage(headers, payload))
-        position = end
-    return stream
+            raise ValueError("has a wrong message checksum")
+        return end, headers_length
 
 
 def _headers(data: bytes) -> dict[str, HeaderValue]:

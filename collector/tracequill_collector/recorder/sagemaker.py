@@ -18,10 +18,9 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
-from tracequill_collector.recorder import attributes, aws_error, openai_chat
+from tracequill_collector.recorder import attributes, aws_error, aws_stream, openai_chat
 from tracequill_collector.recorder.body import header, parse_json, to_json
 from tracequill_collector.recorder.call import Call, Interpretation
-from tracequill_collector.recorder.eventstream import parse_eventstream
 from tracequill_collector.recorder.message import Pairs, mapping, objects, text_or_none
 from tracequill_collector.recorder.plain import plain
 from tracequill_collector.recorder.secret import remove_keys
@@ -83,17 +82,8 @@ def _answer(call: Call, operation: Operation, result: Interpretation) -> bytes:
     """Give what the model sent, without the frames of a stream; a stream's error is recorded."""
     if not call.succeeded or operation == "InvokeEndpoint":
         return call.response.data if call.succeeded else b""
-    stream = parse_eventstream(call.response.data)
-    if stream.problem:
-        result.problems.append(stream.problem)
-    parts: list[bytes] = []
-    for message in stream.messages:
-        if message.text_header(":message-type") != "event":
-            failure = aws_error.stream_failure(message, operation, describes=True)
-            result.fail(failure, call.exchange.end_unix_ns)
-            break
-        parts.append(message.payload)
-    return b"".join(parts)
+    parts = aws_stream.messages(call, operation, result, describes=True)
+    return b"".join(message.payload for message in parts)
 
 
 def _pieces(answer: bytes) -> Iterator[dict[str, Any]]:

@@ -35,7 +35,10 @@ def test_an_exception_among_them_is_the_status() -> None:
 
 
 def test_an_event_that_is_no_json_is_text_and_a_cut_is_a_problem() -> None:
-    body = encode_eventstream({":event-type": "audio"}, b"\xffpiece") + b"\x00\x00"
+    body = (
+        encode_eventstream({":message-type": "event", ":event-type": "audio"}, b"\xffpiece")
+        + b"\x00\x00"
+    )
     found = _span("bedrock-agent-flow", response_body=body).attributes
 
     assert json.loads(found["output.value"]) == [{"audio": "\ufffdpiece"}]
