@@ -120,8 +120,6 @@ def _differing(
         )
     for our_span, their_span in zip(our_spans, their_spans, strict=False):
         ours, theirs = _of_recorder(our_span), _of_sdk(their_span)
-        if "metadata" not in theirs:
-            ours.pop("metadata", None)
         for name in sorted(ours.keys() | theirs.keys()):
             attribute = (name, ours.get(name, ABSENT), theirs.get(name, ABSENT))
             if attribute[1] != attribute[2]:

@@ -6,7 +6,7 @@ are newer than this module included. No input or output.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from openinference.semconv.trace import MessageContentAttributes, SpanAttributes
@@ -183,7 +183,9 @@ def offered_tools(request: dict[str, Any]) -> list[Any]:
 
     These are the request's, with what its messages add and withdraw, in their order.
     """
-    offered = {_tool_key(tool, index): tool for index, tool in enumerate(_tools(request))}
+    offered = {
+        _tool_key(tool, index): tool for index, tool in enumerate(_items(request.get("tools")))
+    }
     defined = dict(offered)
     for change in _tool_changes(request):
         tool = mapping(change.get("tool"))
@@ -194,13 +196,9 @@ def offered_tools(request: dict[str, Any]) -> list[Any]:
                 key = _tool_key(definition, len(defined))
                 offered.pop(key, None)
                 offered[key] = defined[key] = definition
-        elif (key := _reference_key(tool)) in defined and key not in offered:
+        elif (key := _reference_key(tool)) in defined:
             offered[key] = defined[key]
     return list(offered.values())
-
-
-def _tools(request: dict[str, Any]) -> Iterable[Any]:
-    return _items(request.get("tools"))
 
 
 def _tool_changes(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
