@@ -5,16 +5,17 @@ The format is described in `tests/data/exchanges/README.md`.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import struct
-import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tracequill_collector.exchange import Exchange, Headers
+from tracequill_collector.mock.case_body import BOUNDARY as BOUNDARY
+from tracequill_collector.mock.case_body import encode_body as encode_body
+from tracequill_collector.mock.eventstream import frame
+
 
 FOLDER = Path(__file__).parent / "data" / "exchanges"
 CORPUS_VARIABLE = "TRACEQUILL_CORPUS"
@@ -22,7 +23,6 @@ CORPUS_VARIABLE = "TRACEQUILL_CORPUS"
 START_UNIX_NS = 1_790_000_000_000_000_000
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SPAN_ID = "b7ad6b7169203331"
-BOUNDARY = "boundary-of-a-case"
 
 
 @dataclass(frozen=True)
@@ -154,86 +154,6 @@ def _of_corpus(line: dict[str, Any]) -> Case:
     )
 
 
-def encode_body(body: dict[str, Any]) -> bytes:
-    """Give the bytes of a body as a case writes it."""
-    if "json" in body:
-        text = json.dumps(body["json"], ensure_ascii=False)
-        for name, characters in body.get("filled", {}).items():
-            text = text.replace(name, "A" * characters)
-        return text.encode()
-    if "text" in body:
-        text = body["text"]
-        whole: str = text if isinstance(text, str) else "\n".join(text)
-        return (whole * int(body.get("repeat", 1))).encode()
-    if "base64" in body:
-        return base64.b64decode(body["base64"])
-    if "form" in body:
-        return b"".join(map(_form_part, body["form"])) + f"--{BOUNDARY}--\r\n".encode()
-    if "ndjson" in body:
-        return b"".join(
-            json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in body["ndjson"]
-        )
-    if "sse" in body:
-        return b"".join(_sse(event) for event in body["sse"])
-    if "eventstream" in body:
-        return b"".join(_eventstream_message(message) for message in body["eventstream"])
-    return b""
-
-
-def _sse(event: Any) -> bytes:
-    if isinstance(event, str):
-        return f"data: {event}\n\n".encode()
-    data = json.dumps(event, ensure_ascii=False)
-    name = f"event: {event['type']}\n" if "type" in event else ""
-    return f"{name}data: {data}\n\n".encode()
-
-
-def _form_part(part: dict[str, Any]) -> bytes:
-    disposition = f'form-data; name="{part["name"]}"'
-    if "filename" in part:
-        disposition += f'; filename="{part["filename"]}"'
-    head = f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n"
-    if "content_type" in part:
-        head += f"Content-Type: {part['content_type']}\r\n"
-    return head.encode() + b"\r\n" + encode_body(part) + b"\r\n"
-
-
-def _eventstream_message(message: dict[str, Any]) -> bytes:
-    if "part" in message:
-        headers = {":event-type": "PayloadPart", ":message-type": "event"}
-        headers[":content-type"] = "application/octet-stream"
-        return encode_eventstream(headers, message["part"].encode())
-    if "error" in message:
-        headers = {":message-type": "error", ":error-code": message["error"]}
-        return encode_eventstream({**headers, ":error-message": message["message"]}, b"")
-    if "chunk" in message:
-        inner = json.dumps(message["chunk"], ensure_ascii=False).encode()
-        payload: Any = {"bytes": base64.b64encode(inner).decode(), "p": "abcdef"}
-        headers = {":event-type": "chunk", ":message-type": "event"}
-    elif "said" in message:
-        payload = {"bytes": base64.b64encode(message["said"].encode()).decode()}
-        headers = {":event-type": "chunk", ":message-type": "event"}
-    elif "exception" in message:
-        payload = message["payload"]
-        headers = {":exception-type": message["exception"], ":message-type": "exception"}
-    else:
-        payload = message["payload"]
-        headers = {":event-type": message["event"], ":message-type": "event"}
-    headers[":content-type"] = "application/json"
-    return encode_eventstream(headers, json.dumps(payload, ensure_ascii=False).encode())
-
-
 def encode_eventstream(headers: dict[str, str], payload: bytes) -> bytes:
     """Encode one message of an AWS event stream, all headers as text."""
-    encoded = b"".join(
-        struct.pack(">B", len(name))
-        + name.encode()
-        + b"\x07"
-        + struct.pack(">H", len(value.encode()))
-        + value.encode()
-        for name, value in headers.items()
-    )
-    total = 12 + len(encoded) + len(payload) + 4
-    prelude = struct.pack(">II", total, len(encoded))
-    message = prelude + struct.pack(">I", zlib.crc32(prelude)) + encoded + payload
-    return message + struct.pack(">I", zlib.crc32(message))
+    return frame(list(headers.items()), payload)
