@@ -42,6 +42,7 @@ _LLM = OpenInferenceSpanKindValues.LLM
 _EMBEDDING = OpenInferenceSpanKindValues.EMBEDDING
 _GOOGLE = OpenInferenceLLMProviderValues.GOOGLE.value
 _ERRORS = "google.genai.errors"
+_SSE_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _BETWEEN_ITEMS = re.compile(r"[\[,\s]*")
 
 
@@ -193,13 +194,13 @@ def _chunks(call: Call, result: Interpretation) -> Iterator[dict[str, Any]]:
 
 def _events(call: Call) -> Iterator[str]:
     """Give the data of a stream's events; an error may come after them as plain JSON."""
-    for event in parse_sse(call.response.data):
+    body = call.response.data
+    for event in parse_sse(body):
         yield event.data
-    if b'"error"' in call.response.data:
-        lines = call.response.data.decode("utf-8", "replace").splitlines()
-        rest = "".join(line for line in lines if not line.startswith(("data:", "event:", ":")))
+    if b'"error"' in body:
+        rest = b"".join(line for line in body.splitlines() if not line.startswith(_SSE_FIELDS))
         if isinstance(parse_json(rest), dict):
-            yield rest
+            yield rest.decode()
 
 
 def _array(call: Call) -> Iterator[Any]:

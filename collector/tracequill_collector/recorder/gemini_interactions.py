@@ -134,7 +134,7 @@ def _input_messages(request: dict[str, Any]) -> Iterator[_Message]:
                 yield from _message("model", objects(item.get("content")))
             case "text" | "image":
                 said.append(item)
-            case "function_call" | "thought":
+            case "function_call":
                 yield from _message("model", [item])
             case _ if isinstance(content := item.get("content"), str):
                 yield {"role": item.get("role") or "user", "content": content}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from tracequill_collector.recorder.body import parse_json
 from tracequill_collector.recorder.differences.difference import (
     ABSENT,
     Difference,
@@ -211,13 +212,22 @@ GEMINI: tuple[Difference, ...] = (
         tolerates=_is_flattened,
     ),
     Difference(
-        "gemini-interaction-agent",
+        "gemini-interaction-unread",
         _INTERACTION,
-        r"llm\..*|metadata",
-        ours="messages, parameters and token counts of an agent's work too",
-        theirs="none, of an agent",
-        reason="Agents use tokens and answer in messages as models do.",
+        r"llm\.(provider|invocation_parameters|(input|output)_messages\..*)|metadata",
+        ours="messages and parameters of agents, and of an input that is one content",
+        theirs="none",
+        reason="They are asked and answer as models and lists of contents do.",
         tolerates=only("ours"),
+    ),
+    Difference(
+        "gemini-interaction-results",
+        _INTERACTION,
+        r"llm\.(input|output)_messages\.\d+\.message\.content",
+        ours="a function's result as JSON",
+        theirs="a function's result as an object, where a text is expected",
+        reason="The content of a message is text.",
+        tolerates=lambda ours, theirs: parse_json(str(ours)) == theirs,
     ),
     Difference(
         "gemini-interaction-id",

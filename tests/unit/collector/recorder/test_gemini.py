@@ -265,3 +265,22 @@ def test_an_interaction_of_an_unknown_content_keeps_it() -> None:
         {"type": "new_call", "newField": 1},
         {"type": "model_output", "content": [{"type": "audio", "data": "aGlobw=="}]},
     ]
+
+
+def test_turns_with_roles_are_messages() -> None:
+    """The library sends them no longer; its older versions do."""
+    turns = [
+        {"role": "user", "content": "Which river?"},
+        {"role": "model", "content": [{"type": "text", "text": "The Trave."}]},
+        {"content": [{"type": "text", "text": "Sure?"}]},
+    ]
+    span = _span(own_case("gemini-interaction"), request_body=_body({"input": turns}))
+
+    prefix = "llm.input_messages"
+    assert span.attributes[f"{prefix}.0.message.content"] == "Which river?"
+    assert span.attributes[f"{prefix}.1.message.contents.0.message_content.text"] == "The Trave."
+    assert [span.attributes[f"{prefix}.{index}.message.role"] for index in range(3)] == [
+        "user",
+        "model",
+        "model",
+    ]
