@@ -399,10 +399,13 @@ def _sentence(error: ValidationError) -> str:
     top = str(first["loc"][0]) if first["loc"] else ""
     # What stands in these may be a key, or hold one; a misspelt name does not change that.
     secret = top in ("phoenix_api_key", "database_url", "exporters", "routes", "upstreams")
-    shown = "" if secret else f" is {first['input']!r}:"
+    shown = ":" if secret else f" is {first['input']!r}:"
     reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+    kind = ExporterSettings if top == "exporters" else RouteSettings
+    if first["type"] in ("dict_type", "model_type"):
+        below = "names" if len(first["loc"]) == 1 else ", ".join(kind.model_fields)
+        reason = f"it needs keys below it: {below}"
     if first["type"] == "extra_forbidden":
-        kind = ExporterSettings if top == "exporters" else RouteSettings
         key = str(first["loc"][-1])
         return f"unknown key {name!r}.{suggestion(key, list(kind.model_fields))}"
     if top in FILE_ONLY:

@@ -225,7 +225,16 @@ def test_what_may_hold_a_key_is_not_told(
         ),
         (
             "exporters: {a: {protocol: grpc}}",
-            "exporters.a.endpoint Field required. Correct it in tracequill.yaml.",
+            "exporters.a.endpoint: Field required. Correct it in tracequill.yaml.",
+        ),
+        (
+            "routes: {azure: 'https://x.openai.azure.com'}",
+            "routes.azure: it needs keys below it: upstream, vendor, public, sign, sign_service, "
+            "sign_region. Correct it in tracequill.yaml.",
+        ),
+        (
+            "routes: 'https://x.openai.azure.com'",
+            "routes: it needs keys below it: names. Correct it in tracequill.yaml.",
         ),
     ],
 )
