@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import boto3
+from botocore import UNSIGNED
 from botocore.config import Config
 
 from tests.exchange_cases import Case
@@ -23,18 +24,25 @@ class BedrockAgentApplication:
             "bedrock-agent-runtime",
             region_name="us-east-1",
             endpoint_url=url,
-            aws_access_key_id="none",
-            aws_secret_access_key="none",
-            config=Config(retries={"total_max_attempts": 1}),
+            config=Config(retries={"total_max_attempts": 1}, signature_version=UNSIGNED),
         )
 
     def call(self, case: Case) -> None:
         """Make the call of *case*."""
+        self.answer(case)
+
+    def answer(self, case: Case) -> dict[str, Any]:
+        """Make the call of *case* and give what boto3 makes of the answer."""
         method, names = self._method([unquote(part) for part in case.path.strip("/").split("/")])
-        answer = method(**names, **_with_bytes(case.request_json))
+        answer: dict[str, Any] = method(**names, **_with_bytes(case.request_json))
         for name in ("completion", "stream", "responseStream"):
-            for _ in answer.get(name, ()):
-                pass
+            if name in answer:
+                answer[name] = list(answer[name])
+        return answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def _method(self, segments: list[str]) -> tuple[Callable[..., Any], dict[str, str]]:
         """Give the client's method for a path, and what the path says."""

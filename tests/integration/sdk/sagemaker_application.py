@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import boto3
+from botocore import UNSIGNED
 from botocore.config import Config
 
 from tests.exchange_cases import Case
@@ -24,24 +27,29 @@ class SageMakerApplication:
             "sagemaker-runtime",
             region_name="us-east-1",
             endpoint_url=url,
-            aws_access_key_id="none",
-            aws_secret_access_key="none",
-            config=Config(retries={"total_max_attempts": 1}),
+            config=Config(retries={"total_max_attempts": 1}, signature_version=UNSIGNED),
         )
 
     def call(self, case: Case) -> None:
         """Make the call of *case*."""
+        self.answer(case)
+
+    def answer(self, case: Case) -> dict[str, Any]:
+        """Make the call of *case* and give what boto3 makes of the answer."""
         _, _, endpoint, operation = case.path.split("/")
         method = getattr(self._client, _METHODS[operation])
         if operation == "async-invocations":
-            method(EndpointName=endpoint, InputLocation="s3://questions/1.json")
-            return
+            return dict(method(EndpointName=endpoint, InputLocation="s3://questions/1.json"))
         component = {"InferenceComponentName": "small-llama"} if "chat" in case.name else {}
-        answer = method(
+        answer: dict[str, Any] = method(
             EndpointName=endpoint,
             Body=case.request_body,
             ContentType="application/json",
             **component,
         )
-        for _ in answer["Body"]:
-            pass
+        answer["Body"] = list(answer["Body"])
+        return answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
