@@ -72,6 +72,10 @@ def test_the_answer_names_the_model_more_exactly() -> None:
     assert _span().attributes["llm.model_name"] == "gemini-3-small-001"
 
 
+def test_googles_id_of_the_request_is_recorded() -> None:
+    assert _span().attributes[attributes.UPSTREAM_REQUEST_ID] == "goog-1"
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
