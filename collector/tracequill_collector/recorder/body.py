@@ -29,7 +29,12 @@ _MAX_MEMBERS = 10_000
 _MAX_ENCODINGS = 4
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _SECTION_BYTES = 64 * 1024
-NDJSON_TYPES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
+NDJSON_TYPES = (
+    "application/x-ndjson",
+    "application/jsonl",
+    "application/x-jsonl",
+    "application/x-jsonlines",
+)
 """Media types of a JSON value on each line."""
 _TEXT_TYPES = (
     "text/",

@@ -90,12 +90,23 @@ def test_the_span_is_named_like_the_method_of_the_library(
     assert span.name == name
 
 
-def test_batches_are_recorded_plainly() -> None:
+def test_batches_are_recorded_plainly_and_their_results_count_no_tokens() -> None:
     batch = {"id": "msgbatch_1", "type": "message_batch", "processing_status": "in_progress"}
-    span = _answered(batch, path="/v1/messages/batches")
+    begun = _answered(batch, path="/v1/messages/batches")
+    results = b'{"custom_id": "a", "result": {"message": {"usage": {"input_tokens": 3}}}}\n{}\n'
+    read = _span(
+        method="GET",
+        path="/v1/messages/batches/msgbatch_1/results",
+        response_headers=(("content-type", "application/x-jsonl"),),
+        response_body=results,
+        response_body_bytes=len(results),
+    )
 
-    assert span.attributes["openinference.span.kind"] == "CHAIN"
-    assert json.loads(span.attributes["output.value"]) == batch
+    assert json.loads(begun.attributes["output.value"]) == batch
+    assert read.attributes["output.value"] == results.decode()
+    for span in (begun, read):
+        assert span.attributes["openinference.span.kind"] == "CHAIN"
+    assert not [name for name in read.attributes if name.startswith("llm.token_count")]
 
 
 def test_the_provider_is_that_of_the_route() -> None:
