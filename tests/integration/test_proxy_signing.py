@@ -167,6 +167,9 @@ async def test_a_bearer_key_never_goes_beside_a_signature(
 
 
 async def test_an_event_stream_crosses_as_it_is(proxy: ProxyProcess, aws: AwsUpstream) -> None:
+    """B9: litellm read Amazon's binary events as text and failed (8479), and kept lists of them
+    without a limit (27136).
+    """
     stream = b"".join(
         frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": text}})
         for text in ("4", "2")
@@ -255,7 +258,10 @@ async def test_agents_and_sagemaker_are_signed_by_their_names(
 async def test_whatever_crosses_is_what_was_signed(
     proxy: ProxyProcess, aws: AwsUpstream, request_bytes: bytes
 ) -> None:
-    """B4 to B8."""
+    """B4 to B8 (B4, B5, B6, B7, B8): litellm signed JSON that it then wrote anew (27526, 28770),
+    and headers that a server on the way changed (14763, 15590); `:` and `%3A` were mixed up, and
+    two content types joined (13738).
+    """
     async with upstream(proxy.upstream_port, aws.converse):
         response = await ask(proxy, request_bytes)
 

@@ -94,6 +94,7 @@ def test_a_signature_for_the_proxys_address_is_refused_with_what_to_set(ways: Wa
 def test_boto3_sends_no_bearer_key_to_the_proxy_by_itself(
     ways: Ways, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """B11: clients send this key to different places (anthropic-sdk-python 1079)."""
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "bedrock-key")
     with (
         closing(bedrock(ways.proxy.url("/bedrock/us-east-1"))) as client,

@@ -166,6 +166,7 @@ def test_a_problem_of_one_event_is_told_and_the_others_count() -> None:
     ],
 )
 def test_a_success_with_an_empty_body_is_a_success_with_a_problem(case: str) -> None:
+    """B10: litellm answered converse with 200 and nothing (40131); where one does, it is told."""
     span = _span(case)
 
     assert span.status == "OK"

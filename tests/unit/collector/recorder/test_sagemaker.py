@@ -19,6 +19,9 @@ def _span(case: str, **changes: Any) -> RecordedSpan:
 
 @pytest.mark.parametrize("case", ["sagemaker-chat", "sagemaker-chat-stream"])
 def test_chat_completions_make_an_llm_span(case: str) -> None:
+    """B16: two operations, one of them a stream, which litellm long made up from a whole answer
+    (13604).
+    """
     found = _span(case).attributes
 
     assert found["openinference.span.kind"] == "LLM"
@@ -90,6 +93,7 @@ def test_a_model_that_fails_is_an_error_without_an_answer() -> None:
     ],
 )
 def test_any_other_language_is_a_plain_span_of_the_model(case: str, output: str) -> None:
+    """B16: what a model reads and says is its own affair; nothing is guessed."""
     span = _span(case)
 
     assert span.name.startswith("POST /endpoints/visitors/invocations")
