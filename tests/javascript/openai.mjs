@@ -42,6 +42,7 @@ const results = {
   responses: await client.responses.create({ model, input: "Repeat after me: one" }),
   responsesStream: await all(client.responses.create({ model, input: messages, stream: true })),
   embeddings: await client.embeddings.create({ model: "text-embedding-3-small", input: ["a", "b"] }),
+  image: await client.images.generate({ model: "gpt-image-1", prompt: "a parcel", quality: "low" }),
   upload: await client.files.create({
     file: await toFile(Buffer.alloc(100_000, '{"messages": []}\n'), "t.jsonl"),
     purpose: "fine-tune",

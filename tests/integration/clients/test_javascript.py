@@ -34,10 +34,11 @@ def run(program: str, *arguments: str) -> Any:
 def test_openai_for_npm_gets_the_same_through_the_proxy(ways: Ways) -> None:
     said, requests = ways.compare(lambda url: run("openai.mjs", f"{url}/v1"), "/openai")
 
-    assert requests == 10
+    assert requests == 11
     assert said["chat"]["choices"][0]["message"]["content"] == "Grüße 😀"
     assert len(said["toolsStream"]["choices"][0]["message"]["tool_calls"]) == 2
     assert said["responsesStream"][-1]["type"] == "response.completed"
+    assert said["image"]["data"][0]["b64_json"]
     assert said["upload"]["bytes"] > 100_000
     assert said["wrongKey"]["kind"] == "AuthenticationError"
     assert said["wrongModel"]["status"] == 404

@@ -119,6 +119,19 @@ def embeddings(url: str) -> Any:
     return answer.model_dump()
 
 
+def images(url: str) -> Any:
+    with client(url) as made:
+        answer = made.images.generate(model="gpt-image-1", prompt="a parcel", quality="low")
+        stream = made.images.generate(
+            model="gpt-image-1", prompt="a parcel", stream=True, partial_images=1
+        )
+        events = [event.model_dump() for event in stream]
+    assert answer.data is not None
+    assert answer.data[0].b64_json
+    assert events[-1]["type"] == "image_generation.completed"
+    return answer.model_dump(), events
+
+
 def upload(url: str) -> Any:
     content = b'{"messages": []}\n\xff\x00\r\n' * 20_000
     with client(url) as made:
@@ -194,6 +207,7 @@ CALLS = [
     (responses_stream, 1),
     (responses_tools, 1),
     (embeddings, 1),
+    (images, 2),
     (upload, 1),
     (models, 2),
     (wrong_key, 1),

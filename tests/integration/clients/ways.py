@@ -2,13 +2,14 @@
 
 A call is made on both ways; the answers must be the same on the wire, byte for byte, and as what
 the client made of them. The upstream is the mock, with a clock that stands still, and what the
-mock does not have: uploads.
+mock does not have: uploads, and answers that are packed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import hashlib
 import re
 import threading
@@ -67,7 +68,11 @@ class Vendor(MockUpstream):
             return _replayed(self._left.pop(0) if len(self._left) > 1 else self._left[0])
         if raw_path == "/v1/files" and method == "POST":
             return _uploaded(dict(headers), body)
-        return await self._mock.handle(method, raw_path, headers, body)
+        answer = await self._mock.handle(method, raw_path, headers, body)
+        accepted = "".join(value for name, value in headers if name.lower() == "accept-encoding")
+        if raw_path.startswith("/v1/models") and "gzip" in accepted:
+            return await _packed(answer)
+        return answer
 
 
 def _replayed(case: Case) -> MockResponse:
@@ -82,6 +87,17 @@ def _replayed(case: Case) -> MockResponse:
 
     length = [] if streams else [("content-length", str(len(body)))]
     return MockResponse(case.status, [*case.response_headers, *length], chunks())
+
+
+async def _packed(answer: MockResponse) -> MockResponse:
+    packed = gzip.compress(b"".join([chunk async for chunk in answer.chunks]), mtime=0)
+    headers = [item for item in answer.headers if item[0] != "content-length"]
+    headers += [("content-encoding", "gzip"), ("content-length", str(len(packed)))]
+    return MockResponse(answer.status, headers, _one(packed))
+
+
+async def _one(chunk: bytes) -> AsyncIterator[bytes]:
+    yield chunk
 
 
 def _uploaded(headers: dict[str, str], body: bytes) -> MockResponse:
@@ -102,11 +118,8 @@ def _uploaded(headers: dict[str, str], body: bytes) -> MockResponse:
         }
     )
 
-    async def chunks() -> AsyncIterator[bytes]:
-        yield answer
-
     headers_back = [("content-type", "application/json"), ("content-length", str(len(answer)))]
-    return MockResponse(200, headers_back, chunks())
+    return MockResponse(200, headers_back, _one(answer))
 
 
 class Ways:
