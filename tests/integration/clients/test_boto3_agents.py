@@ -48,7 +48,7 @@ def test_every_call_gives_the_same_and_is_kept(replay: Ways, case: Case) -> None
     def call(url: str) -> Any:
         with closing(_APPLICATIONS[case.vendor](url)) as application:
             try:
-                answer = application.answer(case)
+                answer: Any = application.answer(case)
             except EventStreamError as error:
                 return error.response
             except ClientError as error:
