@@ -17,6 +17,8 @@ import pytest
 from tests.integration.proxy_rig import ProxyProcess
 from tests.integration.test_mock import mock_server
 from tests.integration.vendor_server import VendorServer
+from tracequill.settings import load_settings
+from tracequill_collector.proxy.route import RouteTable
 
 pytestmark = pytest.mark.integration
 
@@ -99,7 +101,9 @@ def test_the_programs_in_python_call_through_the_proxy(
 ) -> None:
     before = answered(proxy, route)
 
-    said = run(proxy, sys.executable, "-c", here(block, proxy))
+    # boto3 takes this one for http addresses only as the page shows it.
+    names = {"AWS_BEARER_TOKEN_BEDROCK"} & set(re.findall(r"\w+", block))
+    said = run(proxy, sys.executable, "-c", here(block, proxy), **dict.fromkeys(names, "a-key"))
 
     assert said.strip()
     assert answered(proxy, route) == before + 1
@@ -160,6 +164,34 @@ def test_the_line_for_curl_names_trace_and_span(proxy: ProxyProcess) -> None:
 
     assert re.search(r"^x-tracequill-trace-id: [0-9a-f]{32}\r?$", said, re.M)
     assert '"content":' in said
+
+
+def test_the_line_for_metrics_prints_them(proxy: ProxyProcess) -> None:
+    (line,) = [block for block in blocks("docs/proxy.md", "sh") if "/metrics" in block]
+
+    assert "tracequill_proxy_requests_total" in run(proxy, "sh", "-c", here(line, proxy))
+
+
+def test_the_line_that_starts_a_signing_proxy_starts_one(tmp_path: Path) -> None:
+    text = (ROOT / "docs/proxy.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^TRACEQUILL_PROXY_SIGN=\S+ tracequill proxy$", text, re.M)
+    process = ProxyProcess(tmp_path, KEYS)
+    words = dict([line.split()[0].split("=")])
+    process.variables |= words
+    process.start()
+    code = process.stop()
+
+    assert words["TRACEQUILL_PROXY_SIGN"].split(",") == ["bedrock", "bedrock-agent", "sagemaker"]
+    assert code == 0
+
+
+def test_the_configurations_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs/proxy.md").read_text(encoding="utf-8")
+    for example in re.findall(r"^```yaml\n(.*?)^```$", text, re.M | re.S):
+        (tmp_path / "tracequill.yaml").write_text(example)
+        monkeypatch.setenv("TRACEQUILL_CONFIG", str(tmp_path / "tracequill.yaml"))
+
+        assert RouteTable(load_settings().routes).names
 
 
 CALLS = {
