@@ -12,9 +12,10 @@ https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#strea
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 HeaderValue = bool | int | bytes | str
@@ -33,13 +34,14 @@ _FIXED = {
 }
 _UUID_BYTES = 16
 _LENGTH = struct.Struct(">H")
+_KNOWN_MAX_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
 class EventStreamMessage:
     """One message: its headers, among them ``:message-type`` and ``:event-type``, and payload."""
 
-    headers: dict[str, HeaderValue]
+    headers: Mapping[str, HeaderValue]
     payload: bytes
 
     def text_header(self, name: str) -> str:
@@ -66,7 +68,10 @@ class EventStream:
                 return
             payload_start = position + _PRELUDE.size + headers_length
             try:
-                headers = _headers(bytes(self._body[position + _PRELUDE.size : payload_start]))
+                data = bytes(self._body[position + _PRELUDE.size : payload_start])
+                # Within a stream they are almost always those of the message before.
+                read = _known_headers if len(data) <= _KNOWN_MAX_BYTES else _headers
+                headers = read(data)
             except (struct.error, ValueError) as error:
                 # The message is whole, so those behind it can be found.
                 self.problem = f"event stream has unreadable headers at byte {position}: {error}"
@@ -96,7 +101,12 @@ class EventStream:
         return end, headers_length
 
 
-def _headers(data: bytes) -> dict[str, HeaderValue]:
+@functools.lru_cache(maxsize=256)
+def _known_headers(data: bytes) -> Mapping[str, HeaderValue]:
+    return _headers(data)
+
+
+def _headers(data: bytes) -> Mapping[str, HeaderValue]:
     headers: dict[str, HeaderValue] = {}
     position = 0
     while position < len(data):

@@ -354,7 +354,10 @@ def _embedding_attributes(response: dict[str, Any]) -> Pairs:
 
 def _floats(vector: list[Any]) -> list[float] | None:
     """Give the vector, or None when it holds anything but numbers."""
-    if not all(isinstance(number, int | float) for number in vector):
+    types = set(map(type, vector))
+    if types == {float}:
+        return vector
+    if not types <= {int, float, bool}:
         return None
     try:
         return [float(number) for number in vector]

@@ -33,6 +33,8 @@ class Indexed:
 
 Shape = dict[str, "Kind | Indexed | Shape"]
 
+_PLAIN = frozenset({str, int, float, bool})
+
 
 class _OwnList(list[Any]):
     """A list that no piece holds, so that it may grow in place."""
@@ -47,26 +49,34 @@ class Assembly:
 
     def add(self, piece: dict[str, Any]) -> None:
         """Add the fields of *piece*; a piece of an unexpected type is left out."""
+        values, shape = self._values, self.shape
         for key, value in piece.items():
             if value is None:
                 continue
-            match self.shape.get(key):
-                case Kind():
-                    if isinstance(value, str):
-                        self._values.setdefault(key, []).append(value)
-                case Indexed(item=shape):
-                    self._add_items(self._values.setdefault(key, {}), shape, value)
-                case dict() as shape:
-                    if isinstance(value, dict):
-                        self._values.setdefault(key, Assembly(shape)).add(value)
-                case None:
+            kind = shape.get(key)
+            if kind is None:
+                # Most fields of a piece are texts and numbers, the same as in the one before.
+                if type(value) in _PLAIN and type(values.get(key)) is not Assembly:
+                    values[key] = value
+                else:
                     self._add_other(key, value)
+            elif isinstance(kind, Kind):
+                if isinstance(value, str):
+                    values.setdefault(key, []).append(value)
+            elif isinstance(kind, Indexed):
+                self._add_items(values.setdefault(key, {}), kind.item, value)
+            elif isinstance(value, dict):
+                if (known := values.get(key)) is None:
+                    known = values[key] = Assembly(kind)
+                known.add(value)
 
     @staticmethod
     def _add_items(items: dict[int, Assembly], shape: Shape, pieces: Any) -> None:
         for piece in pieces if isinstance(pieces, list) else [pieces]:
             if isinstance(piece, dict) and isinstance(index := piece.get("index"), int):
-                items.setdefault(index, Assembly(shape)).add(piece)
+                if (item := items.get(index)) is None:
+                    item = items[index] = Assembly(shape)
+                item.add(piece)
 
     def _add_other(self, key: str, value: Any) -> None:
         known = self._values.get(key)

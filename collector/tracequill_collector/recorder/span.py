@@ -6,9 +6,11 @@ Knows nothing of exchanges or vendors. No input or output.
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import repeat
 from typing import Any, Literal
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -30,6 +32,9 @@ _STATUS = {
     "ERROR": trace_pb2.Status.STATUS_CODE_ERROR,
 }
 _MAX_INT64 = 2**63
+# An item of an ArrayValue that is a double: field 1 of 9 bytes, in it field 4 of 8 bytes.
+_DOUBLE = struct.Struct("<3sd")
+_DOUBLE_HEAD = b"\x0a\x09\x21"
 # Protobuf readers refuse messages nested deeper than 100, and each level of ours takes three.
 _MAX_DEPTH = 16
 
@@ -119,6 +124,8 @@ def _key_values(attributes: Mapping[str, Any], depth: int = 0) -> list[KeyValue]
 
 
 def _any_value(value: Any, depth: int = 0) -> AnyValue:
+    if type(value) is str:
+        return AnyValue(string_value=_text(value))
     match value:
         case bool():
             return AnyValue(bool_value=value)
@@ -134,6 +141,8 @@ def _any_value(value: Any, depth: int = 0) -> AnyValue:
             return AnyValue()
         case list() | tuple() | Mapping() if depth == _MAX_DEPTH:
             return AnyValue(string_value=_text(to_json(value)))
+        case list() | tuple() if set(map(type, value)) == {float}:
+            return AnyValue(array_value=_numbers(value))
         case list() | tuple():
             items = [_any_value(item, depth + 1) for item in value]
             return AnyValue(array_value=ArrayValue(values=items))
@@ -141,6 +150,11 @@ def _any_value(value: Any, depth: int = 0) -> AnyValue:
             return AnyValue(kvlist_value=KeyValueList(values=_key_values(value, depth + 1)))
         case _:
             return AnyValue(string_value=_text(str(value)))
+
+
+def _numbers(values: Sequence[float]) -> ArrayValue:
+    """Give *values*, thousands perhaps, by way of their encoding: that is several times as fast."""
+    return ArrayValue.FromString(b"".join(map(_DOUBLE.pack, repeat(_DOUBLE_HEAD), values)))
 
 
 def _text(value: str) -> str:

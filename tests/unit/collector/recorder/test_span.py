@@ -63,6 +63,22 @@ def test_values_are_encoded(value: Any, kind: str, encoded: Any) -> None:
     assert getattr(attribute.value, kind) == encoded
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([0.5, -1e308, 0.0, float("inf")], id="fractions"),
+        pytest.param([1.0] * 2000, id="many"),
+        pytest.param([0.5, 1, True], id="of several types"),
+    ],
+)
+def test_a_vector_keeps_every_number(kind: type, values: list[float]) -> None:
+    (attribute,) = encode_span(_span({"a": kind(values)})).attributes
+
+    items = attribute.value.array_value.values
+    assert [getattr(item, str(item.WhichOneof("value"))) for item in items] == values
+
+
 def test_none_is_absent() -> None:
     assert not encode_span(_span({"a": None})).attributes
 
