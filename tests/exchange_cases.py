@@ -16,7 +16,6 @@ from tracequill_collector.mock.case_body import BOUNDARY as BOUNDARY
 from tracequill_collector.mock.case_body import encode_body as encode_body
 from tracequill_collector.mock.eventstream import frame
 
-
 FOLDER = Path(__file__).parent / "data" / "exchanges"
 CORPUS_VARIABLE = "TRACEQUILL_CORPUS"
 

@@ -89,6 +89,10 @@ class Anthropic:
         """Answer a body that is JSON, but nothing that the operation understands."""
         return self._error(request, invalid("Invalid body: a field has a wrong type."))
 
+    def unrecorded(self, request: MockRequest, reason: str) -> Reply:
+        """Answer a request that a recording has no answer to."""
+        return self._error(request, AnthropicError(404, "not_found_error", reason))
+
     def _operation(self, request: MockRequest) -> Reply:
         authorization = request.headers.get("authorization", "")
         if authorization.removeprefix("Bearer ").strip() == "invalid":

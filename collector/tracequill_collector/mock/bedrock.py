@@ -52,6 +52,10 @@ class Bedrock:
         """Answer a body that is JSON, but nothing that the operation understands."""
         return self._error(request, invalid("Malformed input request: a field has a wrong type."))
 
+    def unrecorded(self, request: MockRequest, reason: str) -> Reply:
+        """Answer a request that a recording has no answer to."""
+        return self._error(request, BedrockError(404, "ResourceNotFoundException", reason))
+
     def _operation(self, request: MockRequest) -> Reply:
         match = _PATH.match(request.path)
         if match is None or request.method != "POST":

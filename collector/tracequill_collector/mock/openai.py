@@ -55,6 +55,10 @@ class OpenAI:
         """Answer a body that is JSON, but nothing that the operation understands."""
         return self._error(request, OpenAIError(400, "Invalid body: a field has a wrong type."))
 
+    def unrecorded(self, request: MockRequest, reason: str) -> Reply:
+        """Answer a request that a recording has no answer to."""
+        return self._error(request, OpenAIError(404, reason, code="not_recorded"))
+
     def _operation(self, request: MockRequest) -> Reply:
         key = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
         if key == "invalid":

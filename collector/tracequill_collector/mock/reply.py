@@ -23,6 +23,8 @@ class MockRequest:
     body: bytes
     created_unix_seconds: int
     latency_milliseconds: int
+    raw_path: str = ""
+    """The raw path with the query."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from tracequill_collector.mock.anthropic import Anthropic, is_anthropic
 from tracequill_collector.mock.bedrock import Bedrock
 from tracequill_collector.mock.faults import ErrorShare, RateLimit
 from tracequill_collector.mock.openai import OpenAI
+from tracequill_collector.mock.replay import Replay, other_error
 from tracequill_collector.mock.reply import MockRequest, Reply
 
 # A JSON document of a shape that no vendor describes: an array for an object, far too deep, …
@@ -30,7 +31,10 @@ class MockResponse:
 
 
 class MockUpstream:
-    """OpenAI and Anthropic under ``/v1/…``, Bedrock under ``/model/…``, from a small book."""
+    """OpenAI and Anthropic under ``/v1/…``, Bedrock under ``/model/…``, from a small book.
+
+    With *replay*, nothing but the answers of a recording, of whatever vendor.
+    """
 
     def __init__(
         self,
@@ -39,11 +43,13 @@ class MockUpstream:
         error_share: float = 0,
         requests_per_second: float = 0,
         *,
+        replay: Replay | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._latency_seconds = latency_seconds
         self._chunk_seconds = chunk_seconds
+        self._replay = replay
         self._clock = clock
         self._monotonic = monotonic
         self._rate = RateLimit(requests_per_second)
@@ -67,6 +73,7 @@ class MockUpstream:
             body=body,
             created_unix_seconds=int(self._clock()),
             latency_milliseconds=round(self._latency_seconds * 1000),
+            raw_path=raw_path,
         )
         reply = self._reply(request)
         if self._latency_seconds:
@@ -92,15 +99,21 @@ class MockUpstream:
         return Reply(reply.status, reply.headers, [*first_half, reply.broken_off], reply.broken_off)
 
     def _whole(self, request: MockRequest) -> Reply:
-        vendor: OpenAI | Anthropic | Bedrock = self._openai
-        if _is_bedrock(request):
-            vendor = self._bedrock
-        elif is_anthropic(request):
-            vendor = self._anthropic
+        vendor = self._vendor(request)
+        if self._replay is not None:
+            if reply := self._replay.find(request):
+                return reply
+            reason = self._replay.reason(request)
+            return other_error(request, reason) or vendor.unrecorded(request, reason)
         try:
             return vendor.reply(request)
         except _MALFORMED:
             return vendor.malformed(request)
+
+    def _vendor(self, request: MockRequest) -> OpenAI | Anthropic | Bedrock:
+        if _is_bedrock(request):
+            return self._bedrock
+        return self._anthropic if is_anthropic(request) else self._openai
 
     def _failure(self, request: MockRequest, status: int, delay_seconds: float) -> Reply:
         if _is_bedrock(request):
