@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tracequill_collector.recorder.gemini_arguments import arguments_of_pieces
 from tracequill_collector.recorder.message import mapping, objects
 from tracequill_collector.recorder.pieces import Assembly, Kind, Shape
 
@@ -66,7 +67,12 @@ class _Parts:
 
     def whole(self) -> list[dict[str, Any]]:
         """Give the parts of which something came."""
-        return [part for assembly in self.parts if (part := assembly.whole())]
+        parts = [part for assembly in self.parts if (part := assembly.whole())]
+        for part in parts:
+            call = mapping(part.get("function_call"))
+            if "args" not in call and (pieces := objects(call.get("partial_args"))):
+                call["args"] = arguments_of_pieces(pieces)
+        return parts
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.exchange_cases import Case, own_case
 from tracequill_collector.recorder import attributes
+from tracequill_collector.recorder.gemini_arguments import arguments_of_pieces
 from tracequill_collector.recorder.interpret import interpret
 from tracequill_collector.recorder.message import MAX_IMAGE_URL_CHARACTERS, REDACTED
 from tracequill_collector.recorder.span import RecordedSpan
@@ -182,6 +183,45 @@ def test_an_event_that_was_cut_is_no_error() -> None:
     assert span.status == "UNSET"
     assert span.attributes["llm.output_messages.0.message.contents.1.message_content.text"]
     assert "not a JSON object" in span.attributes[attributes.PROBLEM]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "arguments"),
+    [
+        ([{"json_path": "$.a", "string_value": "x"}], {"a": "x"}),
+        (
+            [
+                {"json_path": "$.a", "string_value": "Tra", "will_continue": True},
+                {"json_path": "$.a", "string_value": "ve"},
+                {"json_path": "$.b", "number_value": 2},
+            ],
+            {"a": "Trave", "b": 2},
+        ),
+        (
+            [
+                {"json_path": "$.a[0].b", "bool_value": True},
+                {"json_path": "$.a[1].b", "null_value": "NULL_VALUE"},
+                {"json_path": "$['a.b'][0]", "string_value": "x"},
+            ],
+            {"a": [{"b": True}, {"b": None}], "a.b": ["x"]},
+        ),
+        ([{"json_path": "$.a[7]", "string_value": "x"}], {"a": []}),
+        ([{"json_path": "$..a", "string_value": "x"}, {"json_path": "a"}, {}], {}),
+        ([{"json_path": "$[0]", "string_value": "x"}], {}),
+        ([{"json_path": "$" + ".a" * 51, "string_value": "x"}], {}),
+        ([{"json_path": "$.a", "string_value": "x"}, {"json_path": "$.a.b"}], {"a": {"b": None}}),
+    ],
+)
+def test_pieces_of_arguments_find_their_place(pieces: list[Any], arguments: Any) -> None:
+    assert arguments_of_pieces(pieces) == arguments
+
+
+def test_arguments_in_pieces_are_those_of_the_call() -> None:
+    span = _span(own_case("gemini-stream-partial-arguments"))
+
+    call = "llm.output_messages.0.message.tool_calls.0.tool_call.function"
+    assert span.attributes[f"{call}.name"] == "water_level"
+    assert span.attributes[f"{call}.arguments"] == '{"river": "Trave"}'
 
 
 def test_large_images_are_replaced_in_all_places() -> None:
