@@ -204,6 +204,25 @@ def test_openai_embeds_and_lists_models(client: openai.OpenAI) -> None:
     assert client.models.retrieve("gpt-4o").id in models
 
 
+def test_openai_makes_images_plain_and_streamed(client: openai.OpenAI) -> None:
+    plain = client.images.generate(model="gpt-image-1", prompt="A spade", n=2, size="1024x1536")
+    stream = client.images.generate(
+        model="gpt-image-1", prompt="A spade", stream=True, partial_images=1
+    )
+    events = list(stream)
+
+    assert plain.size == "1024x1536"
+    assert [bool(image.b64_json) for image in plain.data or []] == [True, True]
+    assert plain.usage is not None
+    assert plain.usage.output_tokens == 2 * 408
+    assert [event.type for event in events] == [
+        "image_generation.partial_image",
+        "image_generation.completed",
+    ]
+    with pytest.raises(openai.BadRequestError, match="Supported values are"):
+        client.images.generate(model="gpt-image-1", prompt="A spade", size="256x256")
+
+
 def test_openai_errors_are_the_clients_own_classes(address: str, client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as missing:
         client.chat.completions.create(model="no-such-model", messages=HELLO)
