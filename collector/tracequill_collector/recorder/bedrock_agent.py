@@ -116,9 +116,9 @@ def _add_response(call: Call, operation: Operation, result: Interpretation) -> N
 
 
 def _add_agent_stream(call: Call, operation: Operation, result: Interpretation) -> None:
-    """Add what the agent said, or what it wants to have done, and the steps it told."""
+    """Add what the agent said, or else what it wants to have done or gives, and its steps."""
     texts: list[str] = []
-    wanted: list[dict[str, Any]] = []
+    given: list[dict[str, Any]] = []
     trace = AgentTrace()
     for kind, payload in aws_stream.events(call, operation, result, describes=True):
         match kind:
@@ -127,13 +127,19 @@ def _add_agent_stream(call: Call, operation: Operation, result: Interpretation) 
             case "trace":
                 trace.add(payload)
             case "returnControl":
-                wanted.append(payload)
+                given.append(payload)
+            case "files":
+                given.append({"files": [_named(file) for file in objects(payload.get("files"))]})
     if texts:
         result.add(_output("".join(texts), OpenInferenceMimeTypeValues.TEXT))
-    elif wanted:
-        said: Any = wanted[0] if len(wanted) == 1 else wanted
+    elif given:
+        said: Any = given[0] if len(given) == 1 else given
         result.add(_output(to_json(said), OpenInferenceMimeTypeValues.JSON))
     result.children = interpret_items(trace.root)
+
+
+def _named(file: dict[str, Any]) -> dict[str, Any]:
+    return {name: file[name] for name in ("name", "type") if name in file}
 
 
 def _output(text: str, kind: OpenInferenceMimeTypeValues) -> Pairs:

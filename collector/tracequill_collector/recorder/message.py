@@ -108,13 +108,20 @@ def is_large_image(url: Any) -> bool:
 
 def without_large_binary(value: Any) -> Any:
     """Give JSON with every large text that is binary data in base64 replaced."""
+    try:
+        return _without_large_binary(value)
+    except RecursionError:
+        return value
+
+
+def _without_large_binary(value: Any) -> Any:
     match value:
         case str() if len(value) > MAX_IMAGE_URL_CHARACTERS and _BASE64.fullmatch(value):
             return REDACTED
         case list():
-            return [without_large_binary(item) for item in value]
+            return [_without_large_binary(item) for item in value]
         case dict():
-            return {key: without_large_binary(item) for key, item in value.items()}
+            return {key: _without_large_binary(item) for key, item in value.items()}
     return value
 
 

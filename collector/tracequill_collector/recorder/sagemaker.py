@@ -1,14 +1,14 @@
 """Exchanges with SageMaker's endpoints: a Call enters, an Interpretation leaves.
 
-What an endpoint speaks is its owner's choice, and no instrumentor knows any of it. Two languages
-make LLM spans: OpenAI's chat completions, as vLLM and SGLang speak them, and ``inputs`` with
-``generated_text``, as Hugging Face's servers speak it. Everything else is a plain span. The model
-is the endpoint, or the inference component in it. No input or output.
+What an endpoint speaks is its owner's choice, and no instrumentor knows any of it. Chats make LLM
+spans, in OpenAI's format, as vLLM and SGLang speak it, and so do prompts that are completed, in
+that format or in that of Hugging Face's servers. Everything else is a plain span. The model is the
+endpoint, or the inference component in it. No input or output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from openinference.semconv.trace import (
@@ -36,6 +36,8 @@ _SPAN_NAMES: dict[Operation, str] = {
     "InvokeEndpoint": "sagemaker.invoke_endpoint",
     "InvokeEndpointWithResponseStream": "sagemaker.invoke_endpoint_with_response_stream",
 }
+# What an answer has that completes a prompt.
+_GENERATED = frozenset({"generated_text", "token", "choices"})
 _JSON = OpenInferenceMimeTypeValues.JSON.value
 _TEXT = OpenInferenceMimeTypeValues.TEXT.value
 
@@ -57,10 +59,8 @@ def interpret(call: Call) -> Interpretation | None:
         result = _async(call)
     elif isinstance(request.get("messages"), list):
         result = _chat(call, operation, request)
-    elif isinstance(request.get("inputs"), str):
-        result = _generation(call, operation, request)
     else:
-        result = _other(call, operation)
+        result = _generation(call, operation, request) or _other(call, operation)
     component = header(call.exchange.request_headers, "x-amzn-sagemaker-inference-component")
     result.add([(attributes.INFERENCE_COMPONENT, component or None)])
     result.add([(SpanAttributes.LLM_MODEL_NAME, component or call.segments[1])])
@@ -117,17 +117,27 @@ def _chat(call: Call, operation: Operation, request: dict[str, Any]) -> Interpre
     return result
 
 
-# --- Hugging Face's text generation -------------------------------------------------------
+# --- prompts ------------------------------------------------------------------------------
 
 
-def _generation(call: Call, operation: Operation, request: dict[str, Any]) -> Interpretation:
+def _generation(call: Call, operation: Operation, request: dict[str, Any]) -> Interpretation | None:
+    """Interpret a prompt that is completed; None when the answer shows that it was none."""
+    field, parameters = "prompt", request
+    if "inputs" in request:
+        field, parameters = "inputs", mapping(request.get("parameters"))
+    if not isinstance(request.get(field), str):
+        return None
     result = _start(call, operation)
-    result.add([(SpanAttributes.INPUT_VALUE, request["inputs"])])
+    result.add([(SpanAttributes.INPUT_VALUE, request[field])])
     result.add([(SpanAttributes.INPUT_MIME_TYPE, _TEXT)])
-    parameters = mapping(request.get("parameters"))
-    result.add([(SpanAttributes.LLM_INVOCATION_PARAMETERS, to_json(parameters))])
+    kept = {name: value for name, value in parameters.items() if name != field}
+    result.add([(SpanAttributes.LLM_INVOCATION_PARAMETERS, to_json(kept))])
     answer = _answer(call, operation, result)
     pieces = list(_pieces(answer))
+    is_json = bool(answer) and parse_json(answer) is not None
+    if is_json and not any(map(_GENERATED.intersection, pieces)):
+        # Texts are also classified, or become vectors or images.
+        return None
     result.add(_generated(pieces))
     if call.succeeded and not pieces:
         result.add([(SpanAttributes.OUTPUT_VALUE, answer.decode("utf-8", "replace") or None)])
@@ -138,13 +148,15 @@ def _generation(call: Call, operation: Operation, request: dict[str, Any]) -> In
 def _generated(pieces: list[dict[str, Any]]) -> Pairs:
     """Give the text, why it ended and its tokens; the last piece of a stream repeats the text."""
     whole = [text for piece in pieces if isinstance(text := piece.get("generated_text"), str)]
-    text = "".join(whole) or "".join(_tokens(pieces))
+    text = "".join(whole) or "".join(map(_piece_text, pieces))
     if text:
         yield SpanAttributes.OUTPUT_VALUE, text
         yield SpanAttributes.OUTPUT_MIME_TYPE, _TEXT
     for piece in pieces:
+        yield from openai_chat.usage_attributes(piece.get("usage"))
         details = mapping(piece.get("details"))
-        yield SpanAttributes.LLM_FINISH_REASON, text_or_none(details.get("finish_reason"))
+        for ended in (details, *objects(piece.get("choices"))[:1]):
+            yield SpanAttributes.LLM_FINISH_REASON, text_or_none(ended.get("finish_reason"))
         completion, prompt = details.get("generated_tokens"), details.get("prefill")
         prompt = len(prompt) if prompt and isinstance(prompt, list) else details.get("input_length")
         yield SpanAttributes.LLM_TOKEN_COUNT_COMPLETION, _count(completion)
@@ -157,11 +169,11 @@ def _count(value: Any) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _tokens(pieces: Iterable[dict[str, Any]]) -> Iterator[str]:
-    for piece in pieces:
-        token = mapping(piece.get("token"))
-        if isinstance(text := token.get("text"), str) and not token.get("special"):
-            yield text
+def _piece_text(piece: dict[str, Any]) -> str:
+    """Give the text of a token, or of the first of OpenAI's choices."""
+    token = mapping(piece.get("token"))
+    holders = [{} if token.get("special") else token, *objects(piece.get("choices"))[:1]]
+    return "".join(text for holder in holders if isinstance(text := holder.get("text"), str))
 
 
 # --- everything else ----------------------------------------------------------------------

@@ -88,10 +88,11 @@ BEDROCK_AGENT: tuple[Difference, ...] = (
         tolerates=lambda ours, theirs: only("ours")(ours, theirs) or theirs == "",
     ),
     Difference(
-        "bedrock-agent-return-control",
+        "bedrock-agent-no-text",
         _AGENT,
         r"output\.(value|mime_type)",
-        ours="what the agent asks the application to do, where it says nothing else",
+        ours="where the agent says nothing: what it asks the application to do, the names of the "
+        "files it gives",
         theirs="none",
         reason="It is the answer.",
         tolerates=lambda ours, theirs: (

@@ -105,6 +105,15 @@ def test_a_call_that_is_traced_in_the_application_has_no_steps() -> None:
     assert _span("bedrock-agent-steps", traced=True).children == []
 
 
+def test_files_are_named_without_what_is_in_them() -> None:
+    output = _span("bedrock-agent-files").attributes["output.value"]
+
+    assert json.loads(output) == [
+        {"files": [{"name": "spree.png", "type": "image/png"}]},
+        {"files": [{"name": "spree.csv", "type": "text/csv"}]},
+    ]
+
+
 def test_a_cut_answer_gives_the_steps_that_came() -> None:
     whole = own_case("bedrock-agent-steps").response_body
     root = _span("bedrock-agent-steps", response_body=whole[: len(whole) // 2], end="upstream_cut")

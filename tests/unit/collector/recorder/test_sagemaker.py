@@ -65,6 +65,18 @@ def test_text_generation_makes_an_llm_span(case: str, tokens: tuple[int, int]) -
     assert found["llm.token_count.total"] == sum(tokens)
 
 
+@pytest.mark.parametrize("case", ["sagemaker-completion", "sagemaker-completion-stream"])
+def test_a_completed_prompt_makes_an_llm_span(case: str) -> None:
+    found = _span(case).attributes
+
+    assert found["openinference.span.kind"] == "LLM"
+    assert found["input.value"] == "Where does the Spree end?"
+    assert "prompt" not in json.loads(found["llm.invocation_parameters"])
+    assert found["output.value"] == " In the Havel."
+    assert found["llm.finish_reason"] == "length"
+    assert found["llm.token_count.total"] == 12
+
+
 def test_a_stream_that_fails_gives_what_came_and_the_error() -> None:
     span = _span("sagemaker-generation-lines")
 
@@ -90,6 +102,8 @@ def test_a_model_that_fails_is_an_error_without_an_answer() -> None:
     [
         ("sagemaker-other", '{"predictions": [0.25, 0.75]}'),
         ("sagemaker-other-stream", "In the Havel."),
+        ("sagemaker-classification", '[{"label": "RIVERS", "score": 0.98}]'),
+        ("sagemaker-embedding", "[[0.5, -0.5]]"),
     ],
 )
 def test_any_other_language_is_a_plain_span_of_the_model(case: str, output: str) -> None:
