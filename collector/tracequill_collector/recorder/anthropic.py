@@ -1,17 +1,18 @@
 """Exchanges in Anthropic's format: a Call enters, the Interpretation that the SDK's span equals
 leaves.
 
-Knows messages, plain and streamed, of the library's beta methods too, token counts, and the
-completions of prompts that came before messages; everything else is not for this module.
-No input or output.
+Knows messages, plain and streamed, of the library's beta methods and of Vertex AI too, token
+counts, and the completions of prompts that came before messages; everything else is not for this
+module. No input or output.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from openinference.semconv.trace import (
     ChoiceAttributes,
@@ -43,8 +44,13 @@ _JSON = OpenInferenceMimeTypeValues.JSON.value
 _MESSAGES = "/v1/messages"
 _COUNT = "/v1/messages/count_tokens"
 _COMPLETE = "/v1/complete"
+# On Vertex AI the model stands in the path, and in its place what is asked of none.
+_VERTEX = re.compile(r"/publishers/anthropic/models/([^/]+):(?:rawPredict|streamRawPredict)\Z")
+_VERTEX_COUNT = "count-tokens"
 # Recorded as messages, tools and model; a schema for the answer stands in output_config today.
 _NO_PARAMETERS = frozenset({"messages", "model", "output_format", "system", "tools"})
+# What is said of unknown events: their types, that many, that long.
+_KINDS = 8
 _KIND_CHARACTERS = 64
 _ERRORS = {
     400: "BadRequestError",
@@ -56,6 +62,13 @@ _ERRORS = {
     422: "UnprocessableEntityError",
     429: "RateLimitError",
     529: "OverloadedError",
+}
+_VERTEX_ERRORS = {
+    **_ERRORS,
+    413: "APIStatusError",
+    503: "ServiceUnavailableError",
+    504: "DeadlineExceededError",
+    529: "InternalServerError",
 }
 
 
@@ -70,7 +83,14 @@ def interpret(call: Call) -> Interpretation | None:
         return _messages(call, counted=True)
     if path.endswith(_COMPLETE):
         return _complete(call)
+    if model := _vertex_model(call):
+        return _messages(call, counted=model == _VERTEX_COUNT)
     return None
+
+
+def _vertex_model(call: Call) -> str:
+    found = _VERTEX.search(call.path)
+    return unquote(found[1]) if found else ""
 
 
 def _messages(call: Call, *, counted: bool) -> Interpretation:
@@ -112,9 +132,13 @@ def _request(call: Call, result: Interpretation) -> dict[str, Any]:
         result.add([(SpanAttributes.INPUT_VALUE, call.request_text)])
         result.problems.append("request body is not a JSON object")
         return {}
+    request = call.request_json
     text = call.request.data.decode("utf-8", errors="replace")
+    if "model" not in request and (model := _vertex_model(call)):
+        request = {"model": model, **request}
+        text = to_json(request)
     result.add([(SpanAttributes.INPUT_VALUE, text), (SpanAttributes.INPUT_MIME_TYPE, _JSON)])
-    return call.request_json
+    return request
 
 
 def _request_attributes(call: Call, request: dict[str, Any]) -> Pairs:
@@ -192,8 +216,8 @@ def _streamed(
     for event in _events(call, result):
         stream.add(event)
     if stream.other_events:
-        kinds = {str(event.get("type"))[:_KIND_CHARACTERS] for event in stream.other_events}
-        result.problems.append(f"stream holds unknown events: {', '.join(sorted(kinds))}")
+        kinds = sorted({str(event.get("type"))[:_KIND_CHARACTERS] for event in stream.other_events})
+        result.problems.append(f"stream holds unknown events: {', '.join(kinds[:_KINDS])}")
     if not stream.ended and result.status != "ERROR" and call.is_whole:
         result.problems.append("stream ends before its last event")
     response = stream.whole()
@@ -208,7 +232,7 @@ def _events(call: Call, result: Interpretation) -> Iterator[dict[str, Any]]:
         data = parse_json(event.data)
         if event.event == "error" or mapping(data).get("type") == "error":
             message = remove_keys(event.data if data is None else str(data))
-            failure = Failure(f"anthropic.{_error_name(call.exchange.status)}", message)
+            failure = Failure(_error_type(call), message)
             result.fail(failure, call.exchange.end_unix_ns)
             return
         if isinstance(data, dict):
@@ -226,11 +250,14 @@ def _failure(call: Call) -> Failure:
     elif text := call.response.data.decode("utf-8", errors="replace").strip():
         message = text
     message = remove_keys(message)
-    return Failure(f"anthropic.{_error_name(status)}", message, message)
+    return Failure(_error_type(call), message, message)
 
 
-def _error_name(status: int) -> str:
-    return _ERRORS.get(status, "InternalServerError" if status >= 500 else "APIStatusError")
+def _error_type(call: Call) -> str:
+    status = call.exchange.status
+    names = _VERTEX_ERRORS if _vertex_model(call) else _ERRORS
+    other = "InternalServerError" if status >= 500 else "APIStatusError"
+    return f"anthropic.{names.get(status, other)}"
 
 
 # --- completions of a prompt --------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from typing import Any
+from urllib.parse import unquote
 
 import anthropic
 import httpx2
@@ -17,7 +18,7 @@ _URL = "https://api.anthropic.com"
 
 
 class AnthropicApplication:
-    """The anthropic library before the upstream: both of its clients, and all of its methods."""
+    """The anthropic library before the upstream: its clients, that of Vertex AI too."""
 
     vendors: tuple[str, ...] = ("anthropic",)
 
@@ -26,6 +27,13 @@ class AnthropicApplication:
         self._client = anthropic.Anthropic(
             api_key="none",
             base_url=_URL,
+            max_retries=0,
+            http_client=httpx2.Client(transport=httpx2.MockTransport(self._answer)),
+        )
+        self._vertex = anthropic.AnthropicVertex(
+            project_id="shop",
+            region="europe-west1",
+            access_token="none",
             max_retries=0,
             http_client=httpx2.Client(transport=httpx2.MockTransport(self._answer)),
         )
@@ -42,7 +50,8 @@ class AnthropicApplication:
                 self._call(case, way)
 
     def _call(self, case: Case, way: set[str]) -> None:
-        method, arguments = _operation(self._client, case, way)
+        client = self._vertex if "/publishers/" in case.path else self._client
+        method, arguments = _operation(client, case, way)
         if "stream" in way:
             with method(**arguments) as helper:
                 helper.get_final_message()
@@ -83,6 +92,11 @@ def _operation(client: Any, case: Case, way: set[str]) -> tuple[Any, dict[str, A
     """Give the library's method for *case* and its arguments."""
     path, _, query = case.path.partition("?")
     arguments = case.request_json
+    resource, _, vertex = path.rpartition("/")[2].partition(":")
+    if vertex:
+        # The library adds the version; the model is one of its arguments.
+        del arguments["anthropic_version"]
+        arguments.setdefault("model", unquote(resource))
     messages = client.messages
     if query == "beta=true":
         messages = client.beta.messages
@@ -93,7 +107,7 @@ def _operation(client: Any, case: Case, way: set[str]) -> tuple[Any, dict[str, A
             arguments["extra_headers"] = {"anthropic-beta": betas}
     if case.extra_body:
         arguments["extra_body"] = {name: arguments.pop(name) for name in case.extra_body}
-    if path.endswith("/count_tokens"):
+    if resource in ("count_tokens", "count-tokens"):
         return messages.count_tokens, arguments
     if "stream" in way:
         arguments.pop("stream")

@@ -18,7 +18,7 @@ from tracequill_collector.recorder.message import mapping
 _MESSAGES = r"(beta\.)?messages\.(create|stream|parse|count_tokens)"
 _PARAMETERS = r"input\.value|llm\.invocation_parameters"
 # What an application gives a method of the library beside the fields of the body.
-_OPTIONS = ("betas", "extra_body", "extra_headers")
+_OPTIONS = ("betas", "extra_body", "extra_headers", "extra_query", "timeout")
 
 
 def _as_sent(value: Any) -> Any:
@@ -79,7 +79,7 @@ ANTHROPIC: tuple[Difference, ...] = (
         _MESSAGES,
         _PARAMETERS,
         ours="the body as it crossed, and the header anthropic-beta as betas",
-        theirs="the arguments of the method: betas, extra_body, extra_headers beside the others",
+        theirs="the arguments of the method, with its options, without what the library adds",
         reason="How the application said it does not cross; some headers are secrets.",
         tolerates=lambda ours, theirs: has_more(ours, _without_options(theirs)),
     ),
