@@ -307,7 +307,7 @@ def _hint(name: str, names: list[str]) -> str:
 
 
 def _nearest(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name[:64], names, n=1)
+    near = difflib.get_close_matches(name[:64].lower(), names, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

@@ -58,6 +58,8 @@ def converse(client: Any) -> Any:
         ("/v1", "there is no route 'v1'.*The route comes first, as in /openai/v1"),
         ("", "there is no route 'chat'.*as in /openai/v1/chat"),
         ("/opnai/v1", "there is no route 'opnai'.*Did you mean 'openai'"),
+        ("/OpenAI/v1", "there is no route 'OpenAI'.*Did you mean 'openai'"),
+        ("//openai/v1", "there is no route ''.*as in /openai/v1"),
         ("/openai", r"Invalid URL \(POST /chat/completions\)"),
     ],
 )
