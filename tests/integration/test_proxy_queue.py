@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.proxy_here import Limits, proxy_with
 from tests.integration.proxy_rig import (
@@ -28,6 +30,7 @@ from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 MEGABYTE = 1024 * 1024
 CHAT = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "%b"}]}'
 
@@ -47,6 +50,25 @@ async def call_often(proxy: ProxyProcess, clients: int, calls: int, asked: bytes
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(one()) for _ in range(clients)]
     return [answer for task in running for answer in task.result()]
+
+
+def published(metrics: str) -> set[tuple[str, str, tuple[str, ...]]]:
+    """Name, kind and labels of each metric."""
+    return {
+        (
+            f"{family.name}_total" if family.type == "counter" else family.name,
+            family.type,
+            tuple(sorted({label for sample in family.samples for label in sample.labels})),
+        )
+        for family in text_string_to_metric_families(metrics)
+    }
+
+
+def documented() -> set[tuple[str, str, tuple[str, ...]]]:
+    """The same of the page."""
+    table = PAGE.read_text(encoding="utf-8").partition("\n## The proxy\n")[2]
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \|", table, re.M)
+    return {(name, kind, tuple(re.findall(r"\w+", labels))) for name, kind, labels in rows}
 
 
 def queue_bytes(proxy: ProxyProcess) -> int:
@@ -77,6 +99,7 @@ async def test_with_the_collector_away_the_queue_grows_on_disk_and_all_arrives_o
             async with collector.running():
                 await until(lambda: recorder.status("recorded_exchanges") == len(answers))
                 await recorder.end()
+            metrics = (await asyncio.to_thread(proxy.page, "/metrics"))[1]
     finally:
         await recorder.end(signal.SIGKILL)
         await asyncio.to_thread(proxy.stop)
@@ -84,6 +107,7 @@ async def test_with_the_collector_away_the_queue_grows_on_disk_and_all_arrives_o
     assert {answer.status for answer in answers} == {200}
     assert on_disk > len(answers) * 30_000
     assert grown < on_disk / 3
+    assert published(metrics) == documented()
     sent = [answer.header(b"x-tracequill-span-id") or b"" for answer in answers]
     assert sorted(collector.span_ids) == sorted(span_id.decode() for span_id in sent)
 
