@@ -154,6 +154,29 @@ def anthropic_async_stream_manager(url: str) -> None:
     asyncio.run(call())
 
 
+def anthropic_bedrock_client(url: str) -> anthropic.AnthropicBedrock:
+    return anthropic.AnthropicBedrock(
+        aws_access_key="k",
+        aws_secret_key="s",
+        aws_region="us-east-1",
+        base_url=f"{url}/bedrock/us-east-1",
+        max_retries=0,
+    )
+
+
+def anthropic_on_bedrock(url: str) -> None:
+    with anthropic_bedrock_client(url) as client:
+        client.messages.create(model=CLAUDE, max_tokens=9, messages=QUESTION)
+
+
+def anthropic_stream_on_bedrock(url: str) -> None:
+    with (
+        anthropic_bedrock_client(url) as client,
+        client.messages.stream(model=CLAUDE, max_tokens=9, messages=QUESTION) as stream,
+    ):
+        assert "".join(stream.text_stream) == "On its way."
+
+
 def gemini_client(url: str) -> google.genai.Client:
     options: Any = {"base_url": f"{url}/gemini"}
     return google.genai.Client(api_key="k", http_options=options)
@@ -203,6 +226,8 @@ CALLS = {
     "anthropic stream": anthropic_stream,
     "anthropic stream manager": anthropic_stream_manager,
     "anthropic async stream manager": anthropic_async_stream_manager,
+    "anthropic on bedrock": anthropic_on_bedrock,
+    "anthropic stream on bedrock": anthropic_stream_on_bedrock,
     "gemini content": gemini_content,
     "gemini stream": gemini_stream,
     "gemini async content": gemini_async_content,
