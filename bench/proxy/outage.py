@@ -40,7 +40,7 @@ async def measure_outage(
     folder: Path,
     upstreams: Upstreams,
     *,
-    seconds: float,
+    seconds: int,
     patience_seconds: float,
     say: Callable[[str], None],
 ) -> dict[str, Outage]:
@@ -66,7 +66,7 @@ async def _one(
     folder: Path,
     body: Path,
     port: int,
-    seconds: float,
+    seconds: int,
     patience_seconds: float,
 ) -> Outage:
     async with measured(gateway) as usage:

@@ -19,18 +19,18 @@ from pathlib import Path
 from bench.ingest.meter import Usage, fixed, metered
 from bench.ingest.servers import HOST, BenchError, free_ports, stop
 from bench.proxy.exchanges import SEED, fresh, make_templates
-from bench.proxy.processes import Process, launch
+from bench.proxy.processes import Process, last_lines, launch
 from bench.proxy.upstreams import counts, running_collector
 from tracequill_collector.exchange import Exchange
 from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.queue.writer import QueueWriter
+from tracequill_collector.status import read_status
 
 RECORDER = "recorder"
 _QUEUE_BYTES = 4 * 1024**3
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 120.0
 _STEP_SECONDS = 0.02
-_START_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ async def measure_paced(
         async with running_collector(data_dir, port):
             recorder = await _start(data_dir, port)
             try:
-                await asyncio.sleep(_START_SECONDS)
+                await _until_it_records(data_dir)
                 async with metered(fixed({RECORDER: recorder.pid})) as usage:
                     await _write_by_the_clock(queue, templates, paced, port)
                 paced.usage = usage
@@ -148,6 +148,14 @@ async def _drain(data_dir: Path, templates: list[Exchange], exchanges: int) -> D
             await stop(recorder)
     assert first
     return Drained(exchanges - before, seconds, usage)
+
+
+async def _until_it_records(data_dir: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while read_status(data_dir / "proxy" / "recorder.status.json") is None:
+        if time.monotonic() > deadline:
+            raise BenchError(f"the recorder did not start: {last_lines(data_dir / 'recorder.log')}")
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _until(port: int, traces: int) -> int:

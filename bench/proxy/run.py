@@ -42,11 +42,11 @@ class Scale:
     name: str
     connections: tuple[int, ...]
     rounds: int
-    seconds: float
+    seconds: int
     stream_rounds: int
     stream_seconds: float
     ladder: tuple[int, ...]
-    outage_seconds: float
+    outage_seconds: int
     outage_patience_seconds: float
     exchanges: int
     exchange_rounds: int

@@ -19,7 +19,7 @@ from bench.proxy.wrk import Seen, run_wrk
 
 ALONE = "tracequill_alone"
 """Ours while the recorder does nothing: what the forwarding process can do by itself."""
-_WARM_SECONDS = 1.0
+_WARM_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ async def measure_throughput(
     *,
     connections: Sequence[int],
     rounds: int,
-    seconds: float,
+    seconds: int,
     say: Callable[[str], None],
 ) -> Rounds:
     """Run every load on every gateway, *rounds* times in turn."""
@@ -80,7 +80,7 @@ def _contenders(gateways: Mapping[str, Gateway]) -> list[tuple[str, Gateway]]:
 
 
 async def _round(
-    gateway: Gateway, is_alone: bool, body: Path, connections: int, seconds: float
+    gateway: Gateway, is_alone: bool, body: Path, connections: int, seconds: int
 ) -> Round:
     if is_alone and isinstance(gateway, Tracequill):
         gateway.pause_recorder()

@@ -48,10 +48,10 @@ def find_wrk() -> str:
     return found
 
 
-async def run_wrk(target: Target, body: Path, *, connections: int, seconds: float) -> Seen:
+async def run_wrk(target: Target, body: Path, *, connections: int, seconds: int) -> Seen:
     """Send the request of *target* over *connections* for *seconds*."""
     arguments = [
-        *("--threads", "1", "--connections", str(connections), "--duration", f"{seconds:g}s"),
+        *("--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"),
         *("--timeout", f"{_TIMEOUT_SECONDS}s", "--script", str(_SCRIPT)),
         f"http://{target.host}:{target.port}{target.path}",
         *("--", str(body), *(f"{name}={value}" for name, value in target.headers.items())),
