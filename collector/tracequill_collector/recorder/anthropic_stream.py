@@ -95,7 +95,7 @@ class _Block:
         self._citations: list[Any] = []
 
     def add(self, delta: dict[str, Any]) -> None:
-        kind = delta.get("type")
+        kind = str(delta.get("type"))
         for key, value in delta.items():
             if key == "type" or value is None:
                 continue
