@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from tracequill_collector.errors import PermanentError, QueueFullError
-from tracequill_collector.pipeline import RecordKind
+from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.proxy.context import read_context
 from tracequill_collector.proxy.record import ExchangeSink, Recording
 from tracequill_collector.proxy.route import RouteTable
@@ -38,7 +40,9 @@ class Rig:
             monotonic=self.clock,
         )
 
-    def recording(self, path: str = "/openai/v1/chat/completions") -> Recording:
+    def recording(
+        self, path: str = "/openai/v1/chat/completions", body_max_bytes: int = 8
+    ) -> Recording:
         headers = [(b"authorization", b"Bearer canary"), (b"content-type", b"application/json")]
         return Recording(
             self.sink,
@@ -46,7 +50,7 @@ class Rig:
             read_context(headers, "default"),
             method="POST",
             headers=headers,
-            body_max_bytes=8,
+            body_max_bytes=body_max_bytes,
             folder=self.folder,
             start_unix_ns=1,
         )
@@ -163,3 +167,69 @@ def test_one_record_that_is_too_large_stops_no_other(tmp_path: Path) -> None:
 
     assert rig.lost == ["queue_failed"]
     assert not rig.sink.refuses
+
+
+class ThreadQueue(MemoryQueue):
+    """Keeps in which thread each record came, and takes none before it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[str] = []
+        self.may_take = threading.Event()
+
+    def append(self, record: Record) -> None:
+        assert self.may_take.wait(10)
+        self.threads.append(threading.current_thread().name)
+        super().append(record)
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Rig:
+    rig = Rig(tmp_path)
+    rig.queue = ThreadQueue()
+    rig.sink = ExchangeSink(
+        rig.queue, max_bytes=1 << 30, on_full="forward", count_lost=rig.lost.append
+    )
+    return rig
+
+
+def large(rig: Rig) -> Recording:
+    recording = rig.recording(body_max_bytes=4 << 20)
+    recording.request_body.add(bytes(2 << 20))
+    return recording
+
+
+async def test_a_large_exchange_is_kept_in_a_thread_and_a_small_one_at_once(slow: Rig) -> None:
+    assert isinstance(slow.queue, ThreadQueue)
+    slow.queue.may_take.set()
+    await slow.recording().finish_aside("complete")
+    await large(slow).finish_aside("complete")
+    slow.queue.is_busy = True
+    await slow.recording().finish_aside("complete")
+    await slow.sink.close()
+
+    first, second, third = slow.queue.threads
+    assert first == threading.main_thread().name
+    assert second.startswith("large-exchanges")
+    assert third.startswith("asyncio")
+
+
+async def test_large_exchanges_of_calls_that_are_cancelled_are_kept(slow: Rig) -> None:
+    """C05: those that wait for the thread, too."""
+    assert isinstance(slow.queue, ThreadQueue)
+    recordings = [large(slow) for _ in range(3)]
+    calls = [
+        asyncio.ensure_future(recording.finish_aside("client_disconnected"))
+        for recording in recordings
+    ]
+    await asyncio.sleep(0)
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    slow.queue.may_take.set()
+    await slow.sink.close()
+    for recording in recordings:
+        recording.finish("complete")
+
+    assert [exchange.end for exchange in slow.queue.exchanges] == ["client_disconnected"] * 3
+    assert [exchange.request_body_bytes for exchange in slow.queue.exchanges] == [2 << 20] * 3
