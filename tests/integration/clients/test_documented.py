@@ -110,23 +110,28 @@ def test_the_programs_in_python_call_through_the_proxy(
     assert answered(proxy, route) == before + 1
 
 
+def run_javascript(proxy: ProxyProcess, folder: Path, *programs: str, **variables: str) -> None:
+    """Run *programs*, two of which call OpenAI and one Bedrock, all through the proxy."""
+    subprocess.run(["sh", str(JAVASCRIPT.parent / "javascript.sh")], check=True)
+    (folder / "node_modules").symlink_to(JAVASCRIPT / "node_modules")
+    openai_before, bedrock_before = (answered(proxy, route) for route in ("openai", "bedrock"))
+
+    for number, program in enumerate(programs):
+        (folder / f"{number}.mjs").write_text(program)
+        assert run(proxy, "node", f"{number}.mjs", cwd=folder, **variables).strip()
+
+    assert answered(proxy, "openai") == openai_before + 2
+    assert answered(proxy, "bedrock") == bedrock_before + 1
+
+
 def test_the_programs_in_javascript_call_through_the_proxy(
     proxy: ProxyProcess, tmp_path: Path
 ) -> None:
-    subprocess.run(["sh", str(JAVASCRIPT.parent / "javascript.sh")], check=True)
-    (tmp_path / "node_modules").symlink_to(JAVASCRIPT / "node_modules")
     programs = blocks("docs/proxy.md", "js")
-    before = [answered(proxy, route) for route in ("openai", "bedrock")]
 
-    for number, program in enumerate(programs):
-        (tmp_path / f"{number}.mjs").write_text(here(program, proxy))
-        assert run(proxy, "node", f"{number}.mjs", cwd=tmp_path).strip()
+    run_javascript(proxy, tmp_path, *(here(program, proxy) for program in programs))
 
     assert len(programs) == 3
-    assert [answered(proxy, route) for route in ("openai", "bedrock")] == [
-        before[0] + 2,
-        before[1] + 1,
-    ]
 
 
 UNCHANGED = """
@@ -144,15 +149,33 @@ boto3.client("bedrock-runtime").converse(
 """
 
 
+def exported(proxy: ProxyProcess) -> dict[str, str]:
+    """The variables that the page exports."""
+    (exports,) = [block for block in blocks("docs/proxy.md", "sh") if "export " in block]
+    return dict(re.findall(r"^export (\w+)=(\S+)$", here(exports, proxy), re.M))
+
+
+def test_the_variables_lead_javascript_that_nobody_changed_through_the_proxy(
+    proxy: ProxyProcess, tmp_path: Path
+) -> None:
+    programs = [
+        re.sub(r'\{ baseURL: "[^"]*" \}|^ *endpoint: .*\n', "", program, flags=re.M)
+        for program in blocks("docs/proxy.md", "js")
+    ]
+
+    assert not [program for program in programs if ADDRESS in program]
+    run_javascript(proxy, tmp_path, *programs, **exported(proxy))
+
+
 def test_the_variables_lead_programs_that_nobody_changed_through_the_proxy(
     proxy: ProxyProcess,
 ) -> None:
     routes = ("openai", "anthropic", "gemini", "bedrock")
-    (exports,) = [block for block in blocks("docs/proxy.md", "sh") if "export " in block]
-    variables = dict(re.findall(r"^export (\w+)=(\S+)$", here(exports, proxy), re.M))
+    variables = exported(proxy)
     before = [answered(proxy, route) for route in routes]
 
-    run(proxy, sys.executable, "-W", "ignore", "-c", UNCHANGED, **variables)
+    words = (sys.executable, "-W", "ignore", "-c", UNCHANGED)
+    run(proxy, *words, cwd=proxy.folder, **variables)
 
     assert len(variables) == 4
     assert [answered(proxy, route) for route in routes] == [count + 1 for count in before]
