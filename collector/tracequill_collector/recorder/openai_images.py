@@ -12,7 +12,13 @@ from typing import Any
 
 from openinference.semconv.trace import ImageAttributes, SpanAttributes
 
-from tracequill_collector.recorder.message import Pairs, image_url, objects
+from tracequill_collector.recorder.message import (
+    MAX_IMAGE_URL_CHARACTERS,
+    REDACTED,
+    Pairs,
+    image_url,
+    objects,
+)
 from tracequill_collector.recorder.multipart import Form, Part
 from tracequill_collector.recorder.usage import token_attributes, usage_of
 
@@ -49,8 +55,10 @@ def input_image_attributes(form: Form) -> Pairs:
     """Give each image of a form as a data URL."""
     files = (part for part in form.parts if part.name in _FILES and part.filename is not None)
     for index, part in enumerate(files):
-        encoded = base64.b64encode(part.data).decode()
-        url = f"data:{_media_type(part)};base64,{encoded}"
+        url = REDACTED
+        if len(part.data) < MAX_IMAGE_URL_CHARACTERS:
+            encoded = base64.b64encode(part.data).decode()
+            url = f"data:{_media_type(part)};base64,{encoded}"
         yield f"{SpanAttributes.INPUT_IMAGES}.{index}.{ImageAttributes.IMAGE_URL}", image_url(url)
 
 

@@ -94,6 +94,7 @@ def _model(call: Call) -> str | None:
         request.get("model"),
         mapping(request.get("session")).get("model"),
         call.form.text("model"),
+        mapping(parse_json(call.form.text("session") or "")).get("model"),
         _model_in_path(call),
         mapping(call.response_json).get("model"),
     )

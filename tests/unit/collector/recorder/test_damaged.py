@@ -144,6 +144,24 @@ def _frames(data: st.DataObject, *, chunked: bool) -> list[bytes]:
     return frames
 
 
+def _with_each_field(body: bytes, other: str) -> list[bytes]:
+    """Give a JSON object once for each field, which is *other*."""
+    value = parse_json(body)
+    mark = "in place of a field"
+    changed = [{**value, name: mark} for name in value] if isinstance(value, dict) else []
+    return [json.dumps(item).replace(f'"{mark}"', other).encode() for item in changed]
+
+
+@pytest.mark.parametrize("depth", [100, 900, 5000])
+def test_values_as_deep_as_a_well_give_a_span(depth: int) -> None:
+    well = '{"a": [' * (depth // 2) + "]}" * (depth // 2)
+    for case in _CASES:
+        for body in _with_each_field(case.request_body, well):
+            encode_spans(interpret(case.exchange(request_body=body), "default-project"))
+        for body in _with_each_field(case.response_body, well):
+            encode_spans(interpret(case.exchange(response_body=body), "default-project"))
+
+
 # --- bytes that were cut or turned over -----------------------------------------------------
 
 

@@ -80,6 +80,13 @@ def test_an_endpoint_without_an_instrumentor_has_model_tokens_status_and_latency
     assert span.attributes["output.value"]
 
 
+def test_the_model_of_a_session_is_found_in_a_form() -> None:
+    found = _span("openai-realtime-call").attributes
+
+    assert found["llm.model_name"] == "gpt-realtime-small"
+    assert found["output.value"].startswith("v=0")
+
+
 def test_a_form_is_recorded_as_an_object_without_its_file() -> None:
     found = _span("openai-audio-transcription").attributes
 
