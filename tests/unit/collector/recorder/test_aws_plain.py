@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.exchange_cases import encode_eventstream, own_case
 from tracequill_collector.recorder import attributes
 from tracequill_collector.recorder.interpret import interpret
@@ -67,3 +69,23 @@ def test_listing_inference_profiles_is_a_plain_span() -> None:
     assert span.name == "GET /inference-profiles"
     assert span.attributes["openinference.span.kind"] == "CHAIN"
     assert span.status == "OK"
+
+
+@pytest.mark.parametrize(
+    ("case", "path"),
+    [
+        ("openai-chat", "/openai/v1/chat/completions"),
+        ("openai-chat-stream", "/v1/chat/completions"),
+        ("openai-responses-stream", "/v1/responses"),
+    ],
+)
+def test_openai_s_format_on_aws_is_read_as_openai_s(case: str, path: str) -> None:
+    """B14: Bedrock's runtime and its other host, bedrock-mantle, send server-sent events there."""
+    changed = _span(case, vendor="bedrock", route="mantle", path=path)
+    usual = _span(case)
+
+    assert changed.name == usual.name
+    assert changed.attributes["llm.provider"] == "aws"
+    for name, value in usual.attributes.items():
+        if not name.startswith((attributes.PREFIX, "llm.provider")):
+            assert changed.attributes[name] == value
