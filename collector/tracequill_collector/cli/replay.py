@@ -45,7 +45,7 @@ def replay(
         ),
     ],
     until: Annotated[
-        str | None, typer.Option(metavar="T", help="The end, as --since. [default: now]")
+        str | None, typer.Option(metavar="T", help="The end, as --since. \\[default: now]")
     ] = None,
     project: Annotated[str | None, typer.Option(help="Only the spans of this project.")] = None,
     is_replacing: Annotated[
