@@ -111,7 +111,7 @@ async def test_the_empty_database_has_both_schemas_now(server: PhoenixServer) ->
     revision = "SELECT version_num FROM {}.alembic_version"
 
     assert await fetch_value(server.database_url, revision.format("public"))
-    assert await fetch_value(server.database_url, revision.format("tracequill")) == "0001"
+    assert await fetch_value(server.database_url, revision.format("tracequill")) == "0002"
 
 
 async def test_our_migrations_change_nothing_when_run_again(server: PhoenixServer) -> None:

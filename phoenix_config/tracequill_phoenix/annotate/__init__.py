@@ -1,0 +1,1 @@
+"""The annotation queue: people judge answers, one after the other."""
