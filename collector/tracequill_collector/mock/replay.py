@@ -1,7 +1,8 @@
 """Replay: a request that was recorded gets the answer that was recorded, streams in pieces.
 
 A request is one that was recorded when method, raw path and body are equal: JSON bodies as JSON,
-forms whatever stands between their parts. Recorded several times, its answers take turns.
+forms whatever stands between their parts, and in any order of them. Recorded several times, its
+answers take turns.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def _comparable(body: bytes) -> Hashable:
         # No JSON, or nested too deeply to be written again.
         pass
     if boundary := _BOUNDARY.match(body):
-        return body.replace(boundary[1], b"boundary")
+        return tuple(sorted(body.split(b"--" + boundary[1])))
     return body
 
 
