@@ -158,8 +158,8 @@ def _usage(call: Call) -> dict[str, Any]:
 
 def _may_count(text: str | bytes) -> bool:
     if isinstance(text, bytes):
-        return b"usage" in text or b"eval_count" in text
-    return "usage" in text or "eval_count" in text
+        return b"usage" in text or b"tokens" in text or b"eval_count" in text
+    return "usage" in text or "tokens" in text or "eval_count" in text
 
 
 def _add_status(call: Call, result: Interpretation) -> None:

@@ -32,6 +32,8 @@ _TOTAL = ("total_tokens", "totalTokens", "totalTokenCount")
 _BESIDE_PROMPT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 # Google counts an answer in two parts.
 _COMPLETION_PARTS = ("candidatesTokenCount", "thoughtsTokenCount")
+# What an answer or an event may wrap around its counts.
+_HOLDERS = ("response", "message", "x_groq", "meta", "delta")
 # Paths of things that are run apart from the call that asks for them, or are about other calls.
 _OF_OTHER_CALLS = frozenset(
     {"batches", "batch", "fine_tuning", "cancel", "cachedContents", "input_tokens", "evals"}
@@ -52,11 +54,12 @@ def counts_tokens(method: str, segments: list[str], response: Any) -> bool:
 def usage_of(body: Any) -> dict[str, Any]:
     """Find the object that counts tokens in a JSON answer or event; empty when there is none."""
     body = mapping(body)
-    inner = (body, *(mapping(body.get(name)) for name in ("response", "message", "x_groq", "meta")))
-    for holder in inner:
+    inner = [mapping(body[name]) for name in _HOLDERS if name in body]
+    for holder in (body, *inner, *(mapping(item.get("meta")) for item in inner)):
         for name in ("usage", "usageMetadata", "usage_metadata", "tokens"):
             if usage := mapping(holder.get(name)):
-                return usage
+                # Cohere tells what a call counted, and beside it what it will be charged for.
+                return mapping(usage.get("tokens")) or usage
     return body if "prompt_eval_count" in body else {}
 
 
@@ -70,19 +73,17 @@ def usage_of_events(events: Iterable[Any]) -> dict[str, Any]:
 
 
 def token_attributes(usage: dict[str, Any]) -> Pairs:
-    """Give prompt, completion and total; nothing when only a total is told."""
+    """Give prompt, completion and total, as far as they are told."""
     prompt, completion = _first(usage, _PROMPT), _first(usage, _COMPLETION)
+    total = _first(usage, _TOTAL)
     if (beside := _sum(usage, _BESIDE_PROMPT)) is not None:
-        prompt = (prompt or 0) + beside
+        prompt, total = (prompt or 0) + beside, None
     if completion is None:
         completion = _sum(usage, _COMPLETION_PARTS)
-    if prompt is None and completion is None:
-        return
+    if total is None and (prompt is not None or completion is not None):
+        total = (prompt or 0) + (completion or 0)
     yield SpanAttributes.LLM_TOKEN_COUNT_PROMPT, prompt
     yield SpanAttributes.LLM_TOKEN_COUNT_COMPLETION, completion
-    total = None if beside is not None else _first(usage, _TOTAL)
-    if total is None:
-        total = (prompt or 0) + (completion or 0)
     yield SpanAttributes.LLM_TOKEN_COUNT_TOTAL, total
     details = mapping(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
     cached = (

@@ -61,6 +61,26 @@ def _counts(body: Any) -> dict[str, int]:
             id="Cohere",
         ),
         pytest.param(
+            {
+                "usage": {
+                    "billed_units": {"input_tokens": 1, "output_tokens": 2},
+                    "tokens": {"input_tokens": 3, "output_tokens": 4},
+                }
+            },
+            (3, 4, 7),
+            id="Cohere's second version",
+        ),
+        pytest.param(
+            {"type": "message-end", "delta": {"usage": {"tokens": {"input_tokens": 3}}}},
+            (3, None, 3),
+            id="its event",
+        ),
+        pytest.param(
+            {"response": {"meta": {"tokens": {"input_tokens": 3, "output_tokens": 4}}}},
+            (3, 4, 7),
+            id="its older event",
+        ),
+        pytest.param(
             {"x_groq": {"usage": {"prompt_tokens": 3, "completion_tokens": 4}}},
             (3, 4, 7),
             id="Groq",
@@ -77,6 +97,10 @@ def test_counts_are_found_under_every_name(body: Any, counts: tuple[int, int | N
     assert _counts(body) == {
         name: count for name, count in zip(names, counts, strict=True) if count is not None
     }
+
+
+def test_a_total_alone_is_a_total() -> None:
+    assert _counts({"usage": {"total_tokens": 7}}) == {"total": 7}
 
 
 def test_what_is_read_from_a_cache_is_told_and_belongs_to_the_prompt() -> None:
@@ -98,7 +122,6 @@ def test_what_is_read_from_a_cache_is_told_and_belongs_to_the_prompt() -> None:
         {},
         {"usage": None},
         {"usage": 7},
-        {"usage": {"total_tokens": 7}},
         {"usage": {"type": "duration", "seconds": 4}},
         {"usage": {"prompt_tokens": True, "completion_tokens": "4"}},
         {"usage": {"prompt_tokens": -1, "completion_tokens": 2**60}},
