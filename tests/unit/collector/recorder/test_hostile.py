@@ -67,7 +67,7 @@ def test_marks_within_a_text_are_no_values() -> None:
 def test_a_text_without_end_is_read_once(tail: bytes) -> None:
     """Class: DoS. Each quotation mark must not read the rest of the body anew."""
     started = time.process_time()
-    parse_json(b"{" * 600_000 + b'"' + tail * 2_000_000)
+    parse_json(b'["' + tail * 100_000 + b"{" * 600_000)
 
     assert time.process_time() - started < 5
 
