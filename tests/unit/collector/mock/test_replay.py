@@ -240,6 +240,15 @@ def test_a_file_of_lines_is_read(tmp_path: Path) -> None:
     assert first.headers == [("content-type", "application/json")]
 
 
+def test_the_example_of_the_page_is_a_recording(tmp_path: Path) -> None:
+    page = (FOLDER.parents[2] / "docs" / "mock.md").read_text(encoding="utf-8")
+    example = page.partition("```json\n")[2].partition("```")[0]
+    (tmp_path / "exchanges.jsonl").write_text(example, encoding="utf-8")
+
+    (exchange,) = read_recording(tmp_path / "exchanges.jsonl")
+    assert exchange.headers == [("content-type", "text/event-stream"), ("x-request-id", "req_1")]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
