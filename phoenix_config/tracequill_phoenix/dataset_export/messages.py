@@ -45,9 +45,9 @@ from tracequill_phoenix.dataset_export.conversation import (
 from tracequill_phoenix.dataset_export.finding import Finding
 from tracequill_phoenix.dataset_export.tools import to_tools
 
-_REASONING = frozenset({"reasoning", "redacted_reasoning", "redacted_thinking", "thinking"})
+REASONING = frozenset({"reasoning", "redacted_reasoning", "redacted_thinking", "thinking"})
 # Finish reasons that say that the answer was cut off, in the words of the vendors.
-_TRUNCATED = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 
 
 def to_conversation(attributes: Mapping[str, Any], span_kind: str = "LLM") -> Conversation:
@@ -63,7 +63,7 @@ def to_conversation(attributes: Mapping[str, Any], span_kind: str = "LLM") -> Co
         findings.append(_no_messages(span_kind))
     elif answer is None:
         findings.append(Finding("no_answer", "the span holds no answer of the model"))
-    if str(llm.get("finish_reason", "")).lower() in _TRUNCATED:
+    if str(llm.get("finish_reason", "")).lower() in CUT_OFF:
         findings.append(Finding("truncated_answer", "the answer was cut off at the limit", False))
     tools = to_tools(_tool_entries(llm, attributes.get("input")), findings)
     parallel = parameters.get("parallel_tool_calls")
@@ -89,7 +89,7 @@ def _history(llm: Mapping[str, Any], value: object, findings: list[Finding]) -> 
             history = anthropic_messages(body, seen)
     findings += seen or lost_media(value)
     history = _join_turns(history)
-    _pair(history)
+    pair_calls(history)
     return _ordered(history)
 
 
@@ -119,11 +119,12 @@ def _messages(entries: object, findings: list[Finding], unsaid_role: str) -> lis
     for entry in items(entries):
         recorded = entry.get("message")
         if isinstance(recorded, Mapping) and recorded:  # an empty one is a gap in the numbering
-            messages.append(_message(recorded, findings, unsaid_role))
+            messages.append(read_message(recorded, findings, unsaid_role))
     return messages
 
 
-def _message(recorded: Mapping[str, Any], findings: list[Finding], unsaid_role: str) -> Message:
+def read_message(recorded: Mapping[str, Any], findings: list[Finding], unsaid_role: str) -> Message:
+    """Give a recorded message without its reasoning; what no row can hold is a finding."""
     role = str(recorded.get("role") or unsaid_role)
     message = Message(ROLES.get(role.lower(), role), name=text(recorded.get("name")))
     message.tool_call_id = text(recorded.get("tool_call_id"))
@@ -153,7 +154,7 @@ def _message(recorded: Mapping[str, Any], findings: list[Finding], unsaid_role: 
 
 def _part(content: Mapping[str, Any], findings: list[Finding]) -> Part | None:
     kind = str(content.get("type") or "")
-    if kind in _REASONING:
+    if kind in REASONING:
         return None
     url = text(mapping(mapping(content.get("image")).get("image")).get("url"))
     if url:
@@ -172,7 +173,7 @@ def _part(content: Mapping[str, Any], findings: list[Finding]) -> Part | None:
 # --- turns -------------------------------------------------------------------------------
 
 
-def _choices(parameters: Mapping[str, Any]) -> int | None:
+def answers_asked_for(parameters: Mapping[str, Any]) -> int | None:
     """How many answers the application asked for; None where that was not recorded."""
     for name in ("n", "candidate_count", "candidateCount", "num_generations"):
         number = parameters.get(name)
@@ -181,17 +182,22 @@ def _choices(parameters: Mapping[str, Any]) -> int | None:
     return 1 if parameters else None
 
 
+def are_several(answers: list[Message], asked_for: int | None) -> bool:
+    """Whether *answers* stand beside each other; else they are the items of one answer."""
+    spoken = sum(1 for answer in answers if answer.parts)
+    return len(answers) > 1 and (asked_for or (2 if spoken > 1 else 1)) > 1
+
+
 def _answer(
     llm: Mapping[str, Any], output: object, parameters: Mapping[str, Any], findings: list[Finding]
 ) -> Message | None:
     """What the model said: the first of several answers, or all items of the one."""
     answers = _messages(llm.get("output_messages"), findings, "assistant")
-    several = _choices(parameters)
+    several = answers_asked_for(parameters)
     if not answers:
         answers = openai_answers(body_of(output), findings)
         several = max(several or 0, len(answers))
-    spoken = sum(1 for answer in answers if answer.parts)
-    if len(answers) > 1 and (several or (2 if spoken > 1 else 1)) > 1:
+    if are_several(answers, several):
         findings.append(
             Finding(
                 "several_answers",
@@ -229,7 +235,7 @@ def _join_turns(messages: list[Message]) -> list[Message]:
     return joined
 
 
-def _pair(messages: list[Message]) -> None:
+def pair_calls(messages: list[Message]) -> None:
     """Give every call and its reply the same id, where one of the two was recorded without."""
     position = 0
     while position < len(messages):

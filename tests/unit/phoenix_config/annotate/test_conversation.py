@@ -1,0 +1,520 @@
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tracequill_phoenix.annotate.conversation import conversation_of, text_of
+from tracequill_phoenix.dataset_export.bodies import openai_messages
+from tracequill_phoenix.dataset_export.testing import (
+    llm_span,
+    message,
+    openai_tool,
+    tool,
+    tool_call,
+)
+
+USER = message("user", "Is it raining in Paris?")
+ANSWER = message("assistant", "Yes.")
+PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG" * 10).decode()
+
+
+def conversation(attributes: Any, **more: Any) -> dict[str, Any]:
+    return conversation_of(
+        attributes=attributes,
+        name="ChatCompletion",
+        start_time="2026-11-21T10:00:00Z",
+        end_time="2026-11-21T10:00:01Z",
+        **more,
+    )
+
+
+def span(attributes: dict[str, Any], at: str = "2026-11-21T09:00:00Z") -> dict[str, Any]:
+    return {"attributes": attributes, "name": "ask", "start_time": at, "end_time": at}
+
+
+def parts_of(contents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = conversation(
+        llm_span([message("user", contents=contents)], [ANSWER])
+    )["messages"][0]["parts"]
+    return parts
+
+
+def test_question_and_answer_are_told_from_what_was_said_before() -> None:
+    seen = conversation(
+        llm_span(
+            [
+                message("system", "Be brief."),
+                message("user", "Hello"),
+                message("assistant", "Hello!"),
+                USER,
+            ],
+            [ANSWER],
+            model_name="gpt-4o",
+        )
+    )
+
+    assert seen["question"] == "Is it raining in Paris?"
+    assert seen["answer"]["text"] == "Yes."
+    assert seen["answer"]["message"] == {"role": "assistant", "content": "Yes."}
+    assert [m["role"] for m in seen["messages"]] == ["system", "user", "assistant", "user"]
+    assert seen["question_at"] == 3
+    assert seen["answers"] == [
+        {
+            "role": "assistant",
+            "name": "",
+            "parts": [
+                {
+                    "kind": "text",
+                    "format": "markdown",
+                    "text": "Yes.",
+                    "size": 4,
+                    "truncated": False,
+                }
+            ],
+        }
+    ]
+    assert seen["model"] == "gpt-4o"
+    assert seen["notes"] == []
+
+
+def test_what_a_tool_gave_lies_beneath_the_call_that_asked_for_it() -> None:
+    called = message(
+        "assistant",
+        tool_calls=[
+            tool_call("weather", '{"city": "Paris"}', id="a"),
+            tool_call("time", "{}", id="b"),
+        ],
+    )
+    seen = conversation(
+        llm_span(
+            [
+                USER,
+                called,
+                message("tool", "noon", tool_call_id="b"),
+                message("tool", '{"rain": true}', tool_call_id="a"),
+            ],
+            [ANSWER],
+        )
+    )
+
+    assert [m["role"] for m in seen["messages"]] == ["user", "assistant"]
+    weather, time = seen["messages"][1]["parts"]
+    assert (weather["name"], weather["arguments"]["text"]) == ("weather", '{"city": "Paris"}')
+    assert [part["kind"] for part in weather["results"][0]["parts"]] == ["json"]
+    assert time["results"][0]["parts"][0]["format"] == "plain"
+    assert seen["question"] == "Is it raining in Paris?"
+
+
+def test_a_result_without_its_call_stands_alone() -> None:
+    seen = conversation(llm_span([USER, message("tool", "noon", tool_call_id="b")], [ANSWER]))
+
+    assert seen["messages"][1]["role"] == "tool"
+    assert seen["messages"][1]["parts"][0]["kind"] == "tool_result"
+    assert seen["messages"][1]["parts"][0]["parts"][0]["text"] == "noon"
+
+
+def test_results_and_calls_without_ids_find_each_other_by_name() -> None:
+    called = message("assistant", tool_calls=[tool_call("a", "{}"), tool_call("b", "{}")])
+    seen = conversation(
+        llm_span([USER, called, message("tool", "of b", name="b")], [ANSWER], system="openai")
+    )
+
+    first, second = seen["messages"][1]["parts"]
+    assert first["results"] == []
+    assert second["results"][0]["parts"][0]["text"] == "of b"
+
+
+def test_an_answer_that_calls_tools_is_corrected_call_by_call() -> None:
+    answer = message(
+        "assistant",
+        "I shall look.",
+        tool_calls=[tool_call("weather", '{"city":"Pariss"}', id="a")],
+    )
+    corrected = conversation(llm_span([USER], [answer]))["answer"]
+
+    assert corrected["text"] == 'I shall look.\n\nweather({"city":"Pariss"})'
+    assert [(field["path"], field["kind"]) for field in corrected["editable"]] == [
+        (["content"], "text"),
+        (["tool_calls", 0, "function", "arguments"], "json"),
+    ]
+    for field in corrected["editable"]:
+        place: Any = corrected["message"]
+        for step in field["path"]:
+            place = place[step]
+        assert place == field["text"]
+    # What is stored can be read again as training data.
+    (read,) = openai_messages([corrected["message"]], [])
+    assert read.tool_calls[0].arguments == '{"city":"Pariss"}'
+
+
+def test_a_call_alone_has_no_text_to_correct() -> None:
+    answer = message("assistant", tool_calls=[tool_call("weather", {"city": "Paris"}, id="a")])
+    seen = conversation(llm_span([USER], [answer]))["answer"]
+
+    assert seen["kind"] == "tool_calls"
+    assert [field["label"] for field in seen["editable"]] == ["Arguments of weather"]
+    assert seen["text"] == 'weather({"city":"Paris"})'
+
+
+def test_json_is_told_from_text_and_keeps_its_spelling() -> None:
+    recorded = '{ "id": 12345678901234567890.10 }'
+    seen = conversation(llm_span([USER], [message("assistant", recorded)]))
+
+    assert seen["answer"]["kind"] == "json"
+    assert seen["answer"]["editable"][0]["text"] == recorded
+    assert seen["answers"][0]["parts"][0]["kind"] == "json"
+
+
+def test_the_models_reasoning_is_shown_and_is_no_part_of_the_answer() -> None:
+    answer = message(
+        "assistant",
+        contents=[
+            {"type": "reasoning", "text": "I think", "signature": "s"},
+            {"type": "text", "text": "Yes."},
+            {"type": "reasoning", "data": "cmVkYWN0ZWQ="},
+        ],
+    )
+    seen = conversation(llm_span([USER], [answer]))
+
+    assert seen["answer"]["text"] == "Yes."
+    kinds = [(part["kind"], part.get("hidden")) for part in seen["answers"][0]["parts"]]
+    assert kinds == [("reasoning", False), ("text", None), ("reasoning", True)]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (PNG, {"url": PNG, "why": "", "mime_type": "image/png"}),
+        ("https://a.example/b.png", {"url": "", "why": "outside"}),
+        ("javascript:alert(1)", {"url": "", "why": "not_an_image", "target": ""}),
+        ("data:text/html;base64,AAAA", {"url": "", "why": "not_an_image"}),
+        ("data:image/svg+xml;base64,AAAA", {"url": "", "why": "not_an_image"}),
+        ('data:image/png;base64,"><script>', {"url": "", "why": "not_an_image"}),
+        ("__REDACTED__", {"url": "", "why": "hidden"}),
+        (f"data:image/png;base64,{'A' * 9_000_000}", {"url": "", "why": "too_large"}),
+    ],
+)
+def test_images_are_drawn_from_their_own_bytes_alone(url: str, shown: dict[str, Any]) -> None:
+    (part,) = parts_of([{"type": "image", "image": {"image": {"url": url}}}])
+
+    assert part["kind"] == "image"
+    assert {key: part[key] for key in shown} == shown
+
+
+def test_all_images_of_a_page_together_are_bounded() -> None:
+    image = {
+        "type": "image",
+        "image": {"image": {"url": "data:image/png;base64," + "A" * 3_000_000}},
+    }
+    whys = [part["why"] for part in parts_of([image] * 4)]
+
+    assert whys == ["", "", "too_large", "too_large"]
+
+
+def test_audio_and_files_are_named_with_their_size() -> None:
+    audio, document = parts_of(
+        [
+            {
+                "type": "audio",
+                "audio": {
+                    "audio": {"url": "data:audio/wav;base64,AAAA", "transcript": "hello there"}
+                },
+            },
+            {"document": {"document": {"url": "https://a.example/d.pdf", "name": "d.pdf"}}},
+        ]
+    )
+
+    assert (audio["medium"], audio["mime_type"], audio["size"]) == ("audio", "audio/wav", 3)
+    assert audio["transcript"]["text"] == "hello there"
+    assert (document["name"], document["target"]) == ("d.pdf", "https://a.example/d.pdf")
+
+
+def test_content_that_is_not_known_is_shown_as_it_is() -> None:
+    (part,) = parts_of([{"type": "hologram", "x": 1}])
+
+    assert part["kind"] == "unknown"
+    assert json.loads(part["text"]) == {"type": "hologram", "x": 1}
+
+
+def test_several_answers_stand_beside_each_other_and_the_first_is_judged() -> None:
+    seen = conversation(
+        llm_span([USER], [ANSWER, message("assistant", "No.")], parameters={"n": 2})
+    )
+
+    assert [a["parts"][0]["text"] for a in seen["answers"]] == ["Yes.", "No."]
+    assert seen["answer"]["text"] == "Yes."
+    assert seen["notes"] == ["The model gave 2 answers; judge the first one."]
+
+
+def test_the_items_of_one_answer_are_one() -> None:
+    thought = message("assistant", contents=[{"type": "reasoning", "text": "hm"}])
+    call = message("assistant", tool_calls=[tool_call("weather", id="a")])
+    seen = conversation(llm_span([USER], [thought, ANSWER, call]))
+
+    (answer,) = seen["answers"]
+    assert [part["kind"] for part in answer["parts"]] == ["reasoning", "text", "tool_call"]
+
+
+def test_prompts_and_completions_are_a_conversation() -> None:
+    seen = conversation(
+        {
+            "llm": {
+                "prompts": [{"prompt": {"text": "Once"}}],
+                "choices": [{"completion": {"text": "upon a time"}}],
+            }
+        }
+    )
+
+    assert (seen["question"], seen["answer"]["text"]) == ("Once", "upon a time")
+
+
+def test_prompts_as_bare_texts_are_read_too() -> None:
+    assert conversation({"llm": {"prompts": ["Once"]}})["question"] == "Once"
+
+
+def test_the_documents_of_a_retriever_are_its_answer() -> None:
+    seen = conversation(
+        {
+            "input": {"value": "how to return"},
+            "retrieval": {
+                "documents": [
+                    {
+                        "document": {
+                            "id": "7",
+                            "content": "Within 30 days.",
+                            "score": 0.75,
+                            "metadata": {"page": 2},
+                            "url": "javascript:alert(1)",
+                        }
+                    }
+                ]
+            },
+        }
+    )
+
+    (document,) = seen["answers"][0]["parts"]
+    assert (document["id"], document["score"], document["text"]) == ("7", 0.75, "Within 30 days.")
+    assert document["metadata"]["text"] == '{"page": 2}'
+    assert document["target"] == ""
+    assert seen["question"] == "how to return"
+    assert [field["text"] for field in seen["answer"]["editable"]] == [""]
+
+
+def test_documents_retrieved_beside_the_answer_are_shown() -> None:
+    retriever = {"retrieval": {"documents": [{"document": {"content": "Within 30 days."}}]}}
+    seen = conversation(llm_span([USER], [ANSWER]), beside=[span(retriever)])
+
+    assert [document["text"] for document in seen["documents"]] == ["Within 30 days."]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "answer"),
+    [
+        ({"value": "plain"}, "plain"),
+        ({"value": '{"a": 1}', "mime_type": "application/json"}, '{"a": 1}'),
+        ({"value": {"a": 1}}, '{"a": 1}'),
+        (
+            {
+                "value": '{"choices": [{"message": {"role": "assistant", "content": "Hi"}}]}',
+                "mime_type": "application/json",
+            },
+            "Hi",
+        ),
+        (
+            {
+                "value": '{"role": "assistant", "content": [{"type": "text", "text": "Hi"}, '
+                '{"type": "tool_use", "id": "a", "name": "f", "input": {}}]}',
+                "mime_type": "application/json",
+            },
+            "Hi\n\nf({})",
+        ),
+    ],
+)
+def test_without_messages_the_bodies_are_read(recorded: dict[str, Any], answer: str) -> None:
+    assert conversation({"output": recorded})["answer"]["text"] == answer
+
+
+def test_a_question_in_a_body_is_found() -> None:
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]}
+    seen = conversation({"input": {"value": json.dumps(body), "mime_type": "application/json"}})
+
+    assert seen["question"] == "Hello"
+    assert seen["answer"]["kind"] == "none"
+    assert [field["text"] for field in seen["answer"]["editable"]] == [""]
+
+
+def test_earlier_turns_are_shown_once() -> None:
+    first = span(llm_span([message("user", "Hello")], [message("assistant", "Hello!")]))
+    second = span(llm_span([message("user", "Thanks")], [message("assistant", "You are welcome.")]))
+    history = [message("user", "Hello"), message("assistant", "Hello!"), USER]
+
+    alone = conversation(llm_span([USER], [ANSWER]), earlier=[first, second])
+    repeating = conversation(llm_span(history, [ANSWER]), earlier=[first, second])
+
+    assert [turn["messages"][0]["parts"][0]["text"] for turn in alone["earlier"]] == [
+        "Hello",
+        "Thanks",
+    ]
+    assert [turn["messages"][1]["parts"][0]["text"] for turn in repeating["earlier"]] == [
+        "You are welcome."
+    ]
+
+
+def test_tools_are_listed_with_their_parameters() -> None:
+    seen = conversation(
+        llm_span([USER], [ANSWER], tools=[tool(openai_tool("weather", city={"type": "string"}))])
+    )
+
+    assert seen["tools"][0]["name"] == "weather"
+    assert "city" in seen["tools"][0]["parameters"]["text"]
+
+
+def test_an_answer_that_was_cut_off_is_said() -> None:
+    seen = conversation(llm_span([USER], [ANSWER], finish_reason="length"))
+
+    assert seen["notes"] == ["The answer was cut off at the model's length limit."]
+
+
+# --- hostile input ---------------------------------------------------------------------------
+
+
+def test_a_huge_answer_is_cut_and_not_offered_for_correction() -> None:
+    seen = conversation(llm_span([USER], [message("assistant", "x" * 3_000_000)]))
+
+    part = seen["answers"][0]["parts"][0]
+    assert (len(part["text"]), part["size"], part["truncated"]) == (200_000, 3_000_000, True)
+    assert seen["answer"]["editable"] == []
+    assert seen["answer"]["message"] is None
+
+
+def test_a_page_is_bounded_and_the_answer_is_cut_last() -> None:
+    many = [message("user", str(place) + "x" * 90_000) for place in range(50)]
+    seen = conversation(llm_span(many, [message("assistant", "y" * 150_000)]))
+
+    assert len(orjson.dumps(seen)) < 1_600_000
+    assert not seen["answers"][0]["parts"][0]["truncated"]
+    assert not seen["messages"][-1]["parts"][0]["truncated"]
+    assert seen["messages"][0]["parts"][0]["truncated"]
+
+
+def test_of_a_very_long_conversation_the_first_and_the_newest_messages_are_shown() -> None:
+    many = [message("user", str(place)) for place in range(2_500)]
+    seen = conversation(llm_span(many, [ANSWER]))
+
+    assert seen["messages"][0]["parts"][0]["text"] == "0"
+    assert seen["messages"][-1]["parts"][0]["text"] == "2499"
+    assert seen["left_out"] == 2_300
+
+
+def test_a_conversation_of_more_messages_than_are_read_keeps_its_question() -> None:
+    many = [message("user", str(place)) for place in range(10_000)]
+    seen = conversation(llm_span(many, [ANSWER]))
+
+    assert seen["question"] == "9999"
+    assert seen["left_out"] == 9_800
+
+
+def test_deep_nesting_ends() -> None:
+    deep: Any = "end"
+    for _ in range(5_000):
+        deep = {"a": deep}
+    body = '{"a":' * 900 + "1" + "}" * 900
+    seen = conversation(
+        {
+            "llm": {"input_messages": [{"message": {"role": "user", "content": deep}}]},
+            "output": {"value": body, "mime_type": "application/json"},
+        }
+    )
+
+    assert seen["messages"][0]["parts"][0]["kind"] == "unknown"
+    assert seen["answer"]["text"] == body
+
+
+def test_lone_surrogates_can_be_sent() -> None:
+    seen = conversation(llm_span([message("us\ud800er", "a\ud800b")], [ANSWER]))
+
+    assert "a\ufffdb" in orjson.dumps(seen).decode()
+
+
+def test_control_characters_and_overrides_reach_the_page_as_they_are() -> None:
+    said = "a\u202eb\x1b[31m\x00c"
+
+    assert conversation(llm_span([USER], [message("assistant", said)]))["answer"]["text"] == said
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=()))
+    | st.sampled_from(["user", "tool", "assistant", "reasoning", "text", PNG, '{"a": [1]}']),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(
+        st.sampled_from(
+            [
+                "llm", "input", "output", "value", "mime_type", "input_messages", "message",
+                "output_messages", "role", "content", "contents", "message_content", "type",
+                "text", "image", "url", "tool_calls", "tool_call", "function", "name",
+                "arguments", "id", "tool_call_id", "prompts", "choices", "tools", "tool",
+                "json_schema", "retrieval", "reranker", "documents", "document", "0", "1",
+                "audio", "score", "metadata", "invocation_parameters", "system", "query",
+            ]
+        )
+        | st.text(max_size=3),
+        inner,
+        max_size=6,
+    ),
+    max_leaves=30,
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(value=json_values)
+def test_any_json_gives_a_page(value: Any) -> None:
+    for attributes in (
+        value,
+        {"llm": value, "input": value, "output": value},
+        {"llm": {"input_messages": value, "output_messages": value, "tools": value}},
+        {"llm": {"input_messages": [{"message": value}], "output_messages": [{"message": value}]}},
+    ):
+        seen = conversation(attributes, earlier=[span(attributes), value], beside=[value])
+        orjson.dumps(seen)
+        assert not any("could not be read" in note for note in seen["notes"])
+        answer = seen["answer"]
+        if answer["message"] is not None:
+            assert text_of(answer["message"]) == answer["text"]
+            for field in answer["editable"]:
+                place = answer["message"]
+                for step in field["path"]:
+                    place = place[step]
+                assert (place or "") == field["text"]
+
+
+def test_what_cannot_be_read_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_attributes: object) -> None:
+        raise ValueError("secret words")
+
+    monkeypatch.setattr("tracequill_phoenix.annotate.conversation.read", broken)
+    seen = conversation(llm_span([USER], [ANSWER]))
+
+    assert "could not be read" in seen["notes"][0]
+    assert "secret" not in caplog.text
+
+
+def test_phoenix_is_not_needed() -> None:
+    code = (
+        "import sys, tracequill_phoenix.annotate.conversation; "
+        "assert 'phoenix' not in sys.modules, 'phoenix was imported'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
