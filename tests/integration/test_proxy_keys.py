@@ -133,12 +133,56 @@ async def test_a_key_crosses_every_route_and_is_found_nowhere(
     assert_crossed(requests)
     assert recorder.status("dead_letters")
     spans = b"".join(traces.SerializeToString() for _, traces in collector.requests)
-    metrics = (await asyncio.to_thread(proxy.page, "/metrics"))[1].encode()
-    places = {"spans": spans, "metrics": metrics, "answers": b"".join(said)}
-    places |= {str(at): at.read_bytes() for at in proxy.folder.rglob("*") if at.is_file()}
+    places = written_by(proxy) | {"spans": spans, "answers": b"".join(said)}
     assert {"proxy.log", "recorder.log"} <= {Path(place).name for place in places}
-    assert [place for place, content in places.items() if CANARY in content] == []
-    assert [place for place, content in places.items() if b"canary" in content] == []
+    assert [place for place, content in places.items() if b"canary" in content.lower()] == []
+
+
+def written_by(proxy: ProxyProcess) -> dict[str, bytes]:
+    """Every file in the proxy's folder, and what it publishes."""
+    files = {str(at): at.read_bytes() for at in proxy.folder.rglob("*") if at.is_file()}
+    return files | {"metrics": proxy.page("/metrics")[1].encode()}
+
+
+async def test_where_the_proxy_signs_neither_its_keys_nor_the_clients_are_found(
+    tmp_path: Path,
+) -> None:
+    """C27 and C28: litellm's Bedrock route carried a client's bearer key beside its own signature
+    (27526), and keys of one provider to another (37905).
+    """
+    proxy = ProxyProcess(
+        tmp_path,
+        {
+            "TRACEQUILL_LOG_LEVEL": "DEBUG",
+            "TRACEQUILL_PROXY_SIGN": "bedrock,bedrock-agent,sagemaker",
+            "AWS_ACCESS_KEY_ID": "AKIACANARYCANARY",
+            "AWS_SECRET_ACCESS_KEY": "secret-canary",
+            "AWS_SESSION_TOKEN": "token-canary",
+            "AWS_CONFIG_FILE": "/nowhere",
+        },
+    )
+    await asyncio.to_thread(proxy.start)
+    requests: list[Message] = []
+    said = []
+    names = [name for name in CARRIERS if name != "Origin"]
+    try:
+        async with upstream(proxy.upstream_port, answering(plain(b"{}"), requests)):
+            for path, body in PATHS.items():
+                if path.startswith((b"/bedrock", b"/sagemaker")):
+                    for sent in (headers_of(names), headers_of(CARRIERS)):
+                        said.append(await ask(proxy, post(path + QUERY, body, *sent)))
+        await ask(proxy, post(b"/bedrock/us-east-1/model/m/converse", b"{}", *headers_of(names)))
+        places = await asyncio.to_thread(written_by, proxy)
+    finally:
+        await asyncio.to_thread(proxy.stop)
+
+    assert len(requests) == 3
+    for request in requests:
+        assert request.head.count(b"token-canary") == 1
+        assert b"secret-canary" not in request.head
+        assert (request.header(b"authorization") or b"").startswith(b"AWS4-HMAC-SHA256 ")
+    assert sum(b"canary" in (answer.head + answer.body).lower() for answer in said) == 0
+    assert [place for place, content in places.items() if b"canary" in content.lower()] == []
 
 
 async def go_wrong(proxy: ProxyProcess, sent: list[bytes], said: list[bytes]) -> int:
