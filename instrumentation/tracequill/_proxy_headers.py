@@ -40,9 +40,17 @@ TRACEPARENT = "traceparent"
 TRACED = "x-tracequill-traced"
 PROJECT = "x-tracequill-project"
 
-# Every span of these instrumentors is one call to a vendor, also where its kind is set later.
+_ANTHROPIC = "openinference.instrumentation.anthropic"
+_GOOGLE = "openinference.instrumentation.google_genai"
+# Every span of these instrumentors is one call to a vendor, whatever its kind, and also where that
+# is set later.
 _CALL_SCOPES = frozenset(
-    {"openinference.instrumentation.bedrock", "openinference.instrumentation.openai"}
+    {
+        _ANTHROPIC,
+        _GOOGLE,
+        "openinference.instrumentation.bedrock",
+        "openinference.instrumentation.openai",
+    }
 )
 _CALL_KINDS = frozenset({Kind.LLM.value, Kind.EMBEDDING.value, Kind.RERANKER.value})
 
@@ -50,10 +58,12 @@ _CALL_KINDS = frozenset({Kind.LLM.value, Kind.EMBEDDING.value, Kind.RERANKER.val
 # it is read, and a library that makes a span of its own around the request. By the instrumentor,
 # the paths of such calls, so that no other request is taken for one while a stream is open.
 _LATE_CALLS = {
-    "openinference.instrumentation.anthropic": re.compile(
-        r"(/v1/messages|/model/[^/]+/invoke(-with-response-stream)?|:(stream)?rawPredict)$", re.I
+    _ANTHROPIC: re.compile(
+        r"/v1/complete$|/v1/messages(/count_tokens)?$|/model/[^/]+/invoke(-with-response-stream)?$"
+        r"|:(stream)?rawPredict$",
+        re.IGNORECASE,
     ),
-    "openinference.instrumentation.google_genai": re.compile(r":streamGenerateContent$"),
+    _GOOGLE: re.compile(r":streamGenerateContent$"),
 }
 _late_calls: ContextVar[tuple[weakref.ref[Span], ...]] = ContextVar("late_calls", default=())
 

@@ -48,7 +48,7 @@ def _has_client(case: Case) -> bool:
     return case.vendor in _VENDORS and case.path != _WITHOUT_CLIENT
 
 
-_OWN = [case for case in own_cases() if _has_client(case)]
+OWN = [case for case in own_cases() if _has_client(case)]
 _CORPUS = [case for case in corpus_cases(*_VENDORS, *_LIKE_OPENAI) if _has_client(case)]
 
 
@@ -58,7 +58,7 @@ def traced() -> Iterator[Applications]:
         yield running
 
 
-@pytest.mark.parametrize("case", _OWN, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", OWN, ids=lambda case: case.name)
 def test_it_is_the_same_span_but_for_the_differences_that_the_case_names(
     traced: Applications, case: Case
 ) -> None:
@@ -78,7 +78,7 @@ if _CORPUS:
 
 
 def test_every_difference_is_shown_by_a_case() -> None:
-    shown = frozenset().union(*(case.differences for case in _OWN))
+    shown = frozenset().union(*(case.differences for case in OWN))
 
     assert shown == {difference.name for difference in DIFFERENCES}
 

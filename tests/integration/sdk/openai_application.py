@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import warnings
 from typing import Any
@@ -35,6 +36,7 @@ _METHODS = {
     "audio/transcriptions": "audio.transcriptions.create",
     "audio/speech": "audio.speech.create",
     "files": "files.create",
+    "realtime/calls": "realtime.calls.create",
 }
 _NUMBERS = ("n", "output_compression", "partial_images")
 
@@ -99,6 +101,8 @@ def _form(case: Case) -> dict[str, Any]:
             value: Any = (part["filename"], data, *filter(None, [part.get("content_type")]))
         elif name == "stream":
             value = data == b"true"
+        elif part.get("content_type") == "application/json":
+            value = json.loads(data)
         else:
             value = int(data) if name in _NUMBERS else data.decode()
         if name.endswith("[]"):

@@ -45,7 +45,7 @@ class Applications:
         applications: Sequence[Application],
         exporter: InMemorySpanExporter,
     ) -> None:
-        self._upstream = upstream
+        self.upstream = upstream
         self._exporter = exporter
         self._applications = {
             vendor: application for application in applications for vendor in application.vendors
@@ -55,14 +55,14 @@ class Applications:
         """Make the call of *case*; give the instrumentor's spans, parents first, and the exchange
         that crossed.
         """
-        self._upstream.case = case
-        self._upstream.method = ""
+        self.upstream.case = case
+        self.upstream.method = ""
         self._exporter.clear()
         # What the upstream answers may be an error, which is in the span as well.
         with contextlib.suppress(Exception):
             self._applications[case.vendor].call(case)
         spans = _parents_first(self._exporter.get_finished_spans())
-        upstream = self._upstream
+        upstream = self.upstream
         assert upstream.method, "the application made no call"
         exchange = replace(
             case.exchange(),
@@ -96,6 +96,21 @@ def _parents_first(finished: Sequence[ReadableSpan]) -> list[ReadableSpan]:
 
 
 @contextlib.contextmanager
+def every_application(upstream: Upstream) -> Iterator[Sequence[Application]]:
+    """Give an application of each kind before *upstream*; traced if instrumentors are on."""
+    openai = OpenAIApplication(upstream)
+    with serve(upstream) as url, contextlib.closing(GeminiApplication(url)) as gemini:
+        yield (
+            openai,
+            AnthropicApplication(upstream),
+            BedrockApplication(url, openai),
+            BedrockAgentApplication(url),
+            SageMakerApplication(url),
+            gemini,
+        )
+
+
+@contextlib.contextmanager
 def applications() -> Iterator[Applications]:
     """Give traced applications and the upstream behind them."""
     upstream = Upstream()
@@ -108,21 +123,8 @@ def applications() -> Iterator[Applications]:
     for instrumentor in instrumentors:
         instrumentor.instrument(tracer_provider=provider)
     try:
-        openai = OpenAIApplication(upstream)
-        with serve(upstream) as url:
-            with contextlib.closing(GeminiApplication(url)) as gemini:
-                yield Applications(
-                    upstream,
-                    (
-                        openai,
-                        AnthropicApplication(upstream),
-                        BedrockApplication(url, openai),
-                        BedrockAgentApplication(url),
-                        SageMakerApplication(url),
-                        gemini,
-                    ),
-                    exporter,
-                )
+        with every_application(upstream) as made:
+            yield Applications(upstream, made, exporter)
     finally:
         for instrumentor in instrumentors:
             instrumentor.uninstrument()

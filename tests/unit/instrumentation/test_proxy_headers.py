@@ -151,7 +151,7 @@ def test_a_span_of_the_library_s_own_around_the_request_hides_ours_from_nobody(
         theirs.start_as_current_span("theirs"),
     ):
         assert added(headers, CLAUDE) == OF_THE_FIRST_SPAN
-        assert added(headers, f"{CLAUDE}/count_tokens") == {}
+        assert added(headers, f"{CLAUDE}/batches") == {}
 
 
 def test_of_two_streams_that_are_open_each_is_a_call_of_its_own(
