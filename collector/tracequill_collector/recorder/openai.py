@@ -24,7 +24,12 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
-from tracequill_collector.recorder import openai_chat, openai_images, openai_responses
+from tracequill_collector.recorder import (
+    openai_chat,
+    openai_images,
+    openai_response_stream,
+    openai_responses,
+)
 from tracequill_collector.recorder.body import parse_json, to_compact_json, to_json
 from tracequill_collector.recorder.call import Call, Failure, Interpretation
 from tracequill_collector.recorder.message import (
@@ -241,7 +246,7 @@ def _responses(call: Call) -> Interpretation:
     request = mapping(call.request_json)
     result.add(openai_responses.request_attributes(request))
     if _is_stream(call) and call.succeeded:
-        response, end = openai_responses.response_of_events(_stream(call, result))
+        response, end = openai_response_stream.response_of_events(_stream(call, result))
         if response:
             _output(result, to_json(response))
         if end == "response.failed" and result.status != "ERROR":

@@ -6,7 +6,6 @@ Item types that the instrumentor records nothing of are left out here too; they 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from openinference.semconv.trace import (
@@ -41,8 +40,6 @@ SPAN_NAME = "Response"
 
 _ENCRYPTED = MessageContentAttributes.MESSAGE_CONTENT_ENCRYPTED_CONTENT
 _IMAGE_TYPES = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp", "gif": "gif"}
-# An event of these types ends a stream; it carries the response as far as it came.
-_LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
 
 
 def request_attributes(request: dict[str, Any]) -> Pairs:
@@ -216,26 +213,3 @@ def _usage(usage: Any) -> Pairs:
         SpanAttributes.LLM_TOKEN_COUNT_PROMPT_DETAILS_CACHE_WRITE,
         prompt.get("cache_write_tokens"),
     )
-
-
-def response_of_events(events: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], str]:
-    """Give the response of a stream and the type of the event that ended it.
-
-    A stream without an end gives the response it began with, its output items as far as they
-    were finished, and an empty type.
-    """
-    response: dict[str, Any] = {}
-    items: dict[int, Any] = {}
-    for event in events:
-        kind = event.get("type")
-        if isinstance(carried := event.get("response"), dict):
-            response = carried
-        if kind in _LAST_EVENTS:
-            return response, str(kind)
-        if kind == "response.output_item.done" and isinstance(
-            index := event.get("output_index"), int
-        ):
-            items[index] = event.get("item")
-    if items and not response.get("output"):
-        response = {**response, "output": [item for _, item in sorted(items.items())]}
-    return response, ""
