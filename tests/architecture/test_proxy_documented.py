@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tracequill_collector.proxy import app, context, http_upstream, route, upstream
+from tracequill_collector.recorder import body, call
 from tracequill_collector.service import proxy as service
 
 ROOT = Path(__file__).parents[2]
@@ -87,4 +88,10 @@ def test_routes_and_limits_of_the_page_are_those_of_the_code() -> None:
     assert f"in an answer | {http_upstream.READ_SECONDS / 3600:.0f} h |" in PAGE
     assert f"used again within {http_upstream.IDLE_SECONDS:.0f} s" in PAGE
     assert f"A stop | {service._DRAIN_SECONDS:.0f} s" in PAGE
+    values = body._MAX_JSON
+    assert values[b"{"] == values[b"["]
+    assert f"JSON {values[b'{']:,} objects, as many lists, {values[b':']:,} names" in PAGE
+    assert f", {values[b',']:,} items" in PAGE
+    assert f"| {call._MAX_ADDED:,}; the span says" in PAGE
+    assert f"unpacked | {body.MAX_DECODED_BYTES >> 20} MiB" in PAGE
     assert f"more than {context._LABEL_MAX_CHARACTERS:,} characters" in PAGE

@@ -225,6 +225,32 @@ async def test_expect_100_continue_is_answered_here(proxy: ProxyProcess) -> None
     assert requests[0].header(b"expect") is None
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"POST /model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0/invoke HTTP/1.1",
+        b"POST /model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fx/"
+        b"invoke-with-response-stream HTTP/1.1",
+        b"GET /inference-profiles?typeEquals=SYSTEM_DEFINED HTTP/1.1",
+    ],
+    ids=["invoke", "stream", "profiles"],
+)
+async def test_the_paths_of_claude_code_cross(proxy: ProxyProcess, line: bytes) -> None:
+    """B12: proxies that knew only some of Bedrock's paths answered others with a 404 of their own
+    (headroom 1589, claude-tap 269). What the vendor says crosses, a 404 included.
+    """
+    requests: list[Message] = []
+    answer = plain(
+        b'{"message":"?"}', b"x-amzn-ErrorType: UnknownOperationException", status=b"404 X"
+    )
+    asked = line.replace(b" /", b" /bedrock/us-east-1/", 1) + b"\r\nHost: h\r\n\r\n"
+    async with upstream(proxy.upstream_port, answering(answer, requests)):
+        response = await ask(proxy, asked)
+
+    assert requests[0].first_line == line
+    assert (response.first_line, response.body) == (b"HTTP/1.1 404 X", b'{"message":"?"}')
+
+
 async def test_redirects_are_handed_to_the_client(proxy: ProxyProcess) -> None:
     """C28, class redirects: MLflow's gateway followed one to an address that its check had not seen
     (CVE-2026-64849), keys included.
