@@ -70,6 +70,15 @@ def test_a_step_lasts_as_long_as_its_trace_says() -> None:
     assert orchestration.end_unix_ns == orchestration.children[-1].end_unix_ns
 
 
+def test_a_turn_lasts_as_long_as_its_final_response_says() -> None:
+    times = {"startTime": "2026-03-01T10:00:00Z", "endTime": "2026-03-01T10:00:07Z"}
+    observation = {"traceId": _TRACE_ID, "finalResponse": {"text": "Havel", "metadata": times}}
+    (turn,) = _answer(_event("orchestrationTrace", observation=observation)).children
+
+    assert turn.start_unix_ns == 1_772_359_200_000_000_000
+    assert turn.end_unix_ns - turn.start_unix_ns == 7_000_000_000
+
+
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "soon", 7, None])
 def test_a_step_without_a_usable_time_lasts_as_long_as_the_call(time: object) -> None:
     called = {"traceId": _TRACE_ID, "metadata": {"startTime": time, "endTime": time}}
@@ -184,8 +193,14 @@ def test_a_success_with_an_empty_body_is_a_success_with_a_problem(case: str) -> 
 
 @pytest.mark.parametrize(
     "content",
-    ["{" * 500_000, "{" + "a" * 500_000 + "}", "{a=" * 100_000 + "}", "{:" + " " * 500_000 + '"}'],
-    ids=["braces", "a long name", "many names", "spaces"],
+    [
+        "{" * 500_000,
+        "{" * 500_000 + "\n}",
+        "{" + "a" * 500_000 + "}",
+        "{a=" * 100_000 + "}",
+        "{:" + " " * 500_000 + '"}',
+    ],
+    ids=["braces", "braces on a line", "a long name", "many names", "spaces"],
 )
 def test_a_long_prompt_is_read_in_one_pass(content: str) -> None:
     text = json.dumps({"messages": [{"role": "user", "content": content}]})
