@@ -241,3 +241,10 @@ def test_the_changed_line_of_the_readme_is_all_there_is_to_change(
     run(proxy, sys.executable, "-c", f"import boto3, openai\n{here(line, proxy)}\n{CALLS[route]}")
 
     assert answered(proxy, route) == before + 1
+
+
+def test_what_the_readme_shows_in_other_languages_stands_on_the_page_whose_lines_are_run() -> None:
+    page = "".join(blocks("docs/proxy.md", "js", "sh")).splitlines()
+    shown = "".join(blocks("README.md", "js", "sh")).splitlines()
+
+    assert not [line for line in shown if ADDRESS in line and line not in page]
