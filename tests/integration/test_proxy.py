@@ -207,6 +207,23 @@ async def test_informational_responses_are_not_the_answer(proxy: ProxyProcess) -
     assert (response.status, response.body) == (200, b"late")
 
 
+async def test_requests_in_a_row_are_answered_in_their_order(proxy: ProxyProcess) -> None:
+    """A client need not wait for an answer before it sends the next request (RFC 9112 9.3.2)."""
+    requests: list[Message] = []
+    async with (
+        upstream(proxy.upstream_port, answering(plain(b"{}"), requests)),
+        client(proxy) as (reader, writer),
+    ):
+        paths = [b"/openai/v1/%d" % number for number in range(30)]
+        writer.write(b"".join(post(path, path) for path in paths) + b"GET /healthz HTTP/1.1\r\n")
+        writer.write(b"Host: h\r\nConnection: close\r\n\r\n")
+        answers = await asyncio.wait_for(reader.read(), 10)
+
+    assert [request.body for request in requests] == paths
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 31
+    assert answers.endswith(b"ok\n")
+
+
 async def test_expect_100_continue_is_answered_here(proxy: ProxyProcess) -> None:
     requests: list[Message] = []
     async with (

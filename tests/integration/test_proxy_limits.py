@@ -167,3 +167,25 @@ async def test_the_built_in_upstream_takes_a_body_up_to_its_limit(tmp_path: Path
         answer = await asyncio.wait_for(read_head(reader), 5)
 
     assert answer.startswith(b"HTTP/1.1 413 Content Too Large\r\n")
+
+
+async def test_a_call_that_outlives_the_stop_is_cut_and_recorded(tmp_path: Path) -> None:
+    """C24: a stream that takes longer than the drain is cut, as such, and what came is kept."""
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_body(reader, await read_head(reader))
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"part"))
+        await reader.read()
+
+    async with proxy_with(tmp_path, Limits()) as proxy:
+        async with upstream(proxy.upstream_port, conversation), client(proxy) as (reader, writer):
+            writer.write(post(b"/openai/v1/x", b"{}"))
+            got = await asyncio.wait_for(reader.readuntil(b"part\r\n"), 5)
+            assert proxy.server is not None
+            await proxy.server.stop(0.05)
+            rest = await asyncio.wait_for(reader.read(), 5)
+
+    [exchange] = proxy.queue.exchanges
+    assert (got[-6:], rest) == (b"part\r\n", b"")
+    assert (exchange.end, exchange.error) == ("client_disconnected", "the proxy was stopped.")
+    assert exchange.response_body == b"part"

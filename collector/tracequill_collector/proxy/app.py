@@ -86,6 +86,7 @@ class ProxyServer:
                 await self._forwarder.idle.wait()
         if self._forwarder.calls:
             _log.warning("calls are cut by the stop", extra={"calls": self._forwarder.calls})
+        self._forwarder.cutting = True
         await self._server.shutdown(_STOP_SECONDS / 10)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):

@@ -14,6 +14,8 @@ from io import FileIO
 from pathlib import Path
 
 _IN_MEMORY_MAX_BYTES = 1024 * 1024
+# A chunk of one byte takes fifty more.
+_CHUNKS_MAX = 4096
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ class BodyTee:
         self._chunks.append(chunk)
         if self._held > _IN_MEMORY_MAX_BYTES:
             self._spill()
+        elif len(self._chunks) >= _CHUNKS_MAX:
+            self._chunks = [b"".join(self._chunks)]
 
     def take(self) -> bytes:
         """Give what was kept and forget it."""

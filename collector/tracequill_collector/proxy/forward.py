@@ -75,6 +75,8 @@ class Forwarder:
         self.project_name = project_name
         self.stopping = False
         """No connection is kept for a next call."""
+        self.cutting = False
+        """Calls in flight are ended here, not by their clients."""
         self.calls = 0
         """How many are in flight."""
         self.idle = asyncio.Event()
@@ -184,8 +186,8 @@ class _Call:
             await recording.finish_aside("client_disconnected", "the client closed the connection.")
         except asyncio.CancelledError:
             # aiohttp cancels a call when its client hangs up, and when the process stops.
-            gone = self._request.transport is None
-            who = "the client closed the connection." if gone else "the proxy was stopped."
+            stopped = self._proxy.cutting
+            who = "the proxy was stopped." if stopped else "the client closed the connection."
             await recording.finish_aside("client_disconnected", who)
             self._answer.keep_alive = False
             raise

@@ -115,9 +115,10 @@ class ExchangeSink:
             self._full_at_bytes = None
         return backlog_bytes < self._max_bytes
 
-    def keep(self, exchange: Exchange) -> None:
-        """Append *exchange*; what cannot be appended is counted and logged, never raised."""
+    def keep(self, make: Callable[[], Exchange]) -> None:
+        """Make an exchange and append it; what goes wrong is counted and logged, never raised."""
         try:
+            exchange = make()
             self._queue.append(
                 Record(
                     kind=RecordKind.EXCHANGE,
@@ -145,7 +146,7 @@ class ExchangeSink:
         loop = asyncio.get_running_loop()
         # Small ones wait for the queue alone, and not for what is copied before.
         thread = self._thread if is_large else None
-        await asyncio.shield(loop.run_in_executor(thread, lambda: self.keep(make())))
+        await asyncio.shield(loop.run_in_executor(thread, self.keep, make))
 
     def _pause(self) -> None:
         now = self._monotonic()
@@ -206,7 +207,7 @@ class Recording:
         if self._finished:
             return
         self._finished = True
-        self._sink.keep(self._exchange(end, error, time.time_ns()))
+        self._sink.keep(lambda: self._exchange(end, error, time.time_ns()))
 
     async def finish_aside(self, end: End, error: str = "") -> None:
         """As ``finish``, but in a thread where that would stop all other calls for a while."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 from tracequill_collector.proxy.body import BodyTee
@@ -46,3 +47,19 @@ def test_a_folder_that_cannot_be_written_cuts_the_record_and_raises_nothing(
     assert tee.size == 4 * MEGABYTE
     assert kept == b"x" * len(kept)
     assert len(kept) < tee.size
+
+
+def test_many_small_chunks_take_little_more_than_their_bytes(tmp_path: Path) -> None:
+    """C25, class DoS: a stream of single bytes must not take fifty times its length."""
+    tee = BodyTee(1 << 20, tmp_path)
+    pieces = [bytes([number % 251]) * 2 for number in range(100_000)]
+    tracemalloc.start()
+    try:
+        for piece in pieces:
+            tee.add(piece + b"x")
+        held_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert held_bytes < 600_000
+    assert tee.take() == b"".join(piece + b"x" for piece in pieces)

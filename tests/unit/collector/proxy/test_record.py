@@ -10,6 +10,7 @@ import pytest
 
 from tracequill_collector.errors import PermanentError, QueueFullError
 from tracequill_collector.pipeline import Record, RecordKind
+from tracequill_collector.proxy.body import BodyTee
 from tracequill_collector.proxy.context import read_context
 from tracequill_collector.proxy.record import ExchangeSink, Recording
 from tracequill_collector.proxy.route import RouteTable
@@ -212,6 +213,25 @@ async def test_a_large_exchange_is_kept_in_a_thread_and_a_small_one_at_once(slow
     assert first == threading.main_thread().name
     assert second.startswith("large-exchanges")
     assert third.startswith("asyncio")
+
+
+@pytest.mark.parametrize("size", [4, 2 << 20], ids=["small", "large"])
+async def test_an_exchange_that_cannot_be_made_fails_no_call(
+    slow: Rig, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C22: memory that is short fails the record, and not the call."""
+    recording = slow.recording(body_max_bytes=4 << 20)
+    recording.request_body.add(bytes(size))
+
+    def take(tee: BodyTee) -> bytes:
+        tee.close()
+        raise MemoryError
+
+    monkeypatch.setattr(BodyTee, "take", take)
+    await recording.finish_aside("complete")
+    await slow.sink.close()
+
+    assert slow.lost == ["queue_failed"]
 
 
 async def test_large_exchanges_of_calls_that_are_cancelled_are_kept(slow: Rig) -> None:
