@@ -20,6 +20,9 @@ from pathlib import Path
 _M_ARENA_MAX = -8
 _ARENAS_MAX = 2
 
+# New objects until the young ones are looked at, and how often that is until older ones are.
+_COLLECT_AFTER = (10_000, 20, 50)
+
 _LOOK_SECONDS = 1.0
 # Giving back takes some milliseconds, and what was given back is soon wanted again.
 _WORTH_BYTES = 32 * 1024 * 1024
@@ -32,13 +35,15 @@ def limit_heaps() -> None:
 
 
 def settle() -> None:
-    """Spare the collector of cycles what was made until now: modules and what they hold stay.
+    """Let the collector of cycles look seldom, and never at what was made until now.
 
-    To be called once, before work is taken. Else a collection looks at all of it again and again,
-    and everything waits for some tens of milliseconds.
+    To be called once, before work is taken. Modules and what they hold stay anyhow, and what calls
+    leave behind has next to no cycles; looking at all of it again and again makes everything wait,
+    for some tens of milliseconds at a time.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 async def give_back_until(stop: asyncio.Event, held_bytes: Callable[[], int]) -> None:
