@@ -145,8 +145,8 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
     contents = []
     if thinking := text_or_none(message.get("thinking")):
         contents.append({"type": "reasoning", "text": thinking})
-    images = message.get("images")
-    images = [image for image in images if isinstance(image, str)] if images else []
+    given = message.get("images")
+    images = [image for image in given if isinstance(image, str)] if isinstance(given, list) else []
     if images and content:
         contents.append({"type": "text", "text": content})
         content = None

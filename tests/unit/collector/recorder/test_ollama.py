@@ -83,6 +83,14 @@ def test_tools_calls_results_and_images_are_recorded() -> None:
     }
 
 
+def test_images_that_are_no_list_are_none() -> None:
+    message = {"role": "user", "content": "Which river?", "images": 7}
+    body = json.dumps({"model": "qwen-small", "messages": [message]}).encode()
+    span = _span("ollama-chat-tools", request_body=body)
+
+    assert span.attributes["llm.input_messages.0.message.content"] == "Which river?"
+
+
 def test_a_stream_is_put_together() -> None:
     span = _span("ollama-chat-stream")
 
