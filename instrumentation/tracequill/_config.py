@@ -116,9 +116,14 @@ def resolve_destination(
 
 
 def resolve_proxy(proxy_url: str | None = None) -> ProxyAddress:
-    """Give the proxy's address: the argument, TRACEQUILL_PROXY_URL, else the one of ``up``."""
+    """Give the proxy's address: the argument, TRACEQUILL_PROXY_URL, else the one of ``up``.
+
+    That one has the port of TRACEQUILL_PROXY_PORT, which moves the proxy itself.
+    """
     source = "proxy_url" if proxy_url else "TRACEQUILL_PROXY_URL"
-    url = proxy_url or _variable("TRACEQUILL_PROXY_URL") or DEFAULT_PROXY_URL
+    port = _variable("TRACEQUILL_PROXY_PORT") or ""
+    default = f"http://127.0.0.1:{port}" if port.isdecimal() else DEFAULT_PROXY_URL
+    url = proxy_url or _variable(source) or default
     parts = _split(url, source)
     return ProxyAddress(
         scheme=parts.scheme,

@@ -127,7 +127,7 @@ def register(
     batch: send from a background thread; False sends each span before its call returns.
     headers: more headers for the endpoint.
     proxy_url: address of the proxy, whose calls are marked as traced; else
-        TRACEQUILL_PROXY_URL, http://127.0.0.1:4319.
+        TRACEQUILL_PROXY_URL, http://127.0.0.1:4319 with the port of TRACEQUILL_PROXY_PORT.
     set_global_tracer_provider: also let spans that are made through OpenTelemetry's global API
         go to Tracequill; not done where the application has a provider already.
     verbose: write the line to stderr; else it is logged.

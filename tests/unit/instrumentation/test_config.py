@@ -220,6 +220,23 @@ def test_the_proxy_can_be_named_by_a_variable(monkeypatch: pytest.MonkeyPatch) -
     assert not resolve_proxy("http://other").matches("http://gw:1/openai")
 
 
+@pytest.mark.parametrize(
+    ("url", "port", "address"),
+    [
+        (None, "5319", "http://127.0.0.1:5319"),
+        (None, "no-port", "http://127.0.0.1:4319"),
+        ("http://gw:1", "5319", "http://gw:1"),
+    ],
+)
+def test_the_proxy_of_this_machine_is_found_at_its_port(
+    url: str | None, port: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRACEQUILL_PROXY_URL", raising=False)
+    monkeypatch.setenv("TRACEQUILL_PROXY_PORT", port)
+
+    assert resolve_proxy(url).matches(f"{address}/openai")
+
+
 def test_headers_in_a_variable_are_percent_encoded_pairs() -> None:
     assert parse_headers("A=1, b = x%20y ,broken,=3") == {"a": "1", "b": "x y"}
 
