@@ -136,6 +136,8 @@ def _add_agent_stream(call: Call, operation: Operation, result: Interpretation) 
         said: Any = given[0] if len(given) == 1 else given
         result.add(_output(to_json(said), OpenInferenceMimeTypeValues.JSON))
     result.children = interpret_items(trace.root)
+    if trace.left_out:
+        result.problems.append(f"trace is too long: its last {trace.left_out} events are left out")
 
 
 def _named(file: dict[str, Any]) -> dict[str, Any]:

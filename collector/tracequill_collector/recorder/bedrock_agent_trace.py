@@ -32,6 +32,8 @@ _CONTENTS = (
 )
 # Agents call each other a few levels deep; each level repeats the question of the one below.
 _MAX_DEPTH = 32
+# Each is a span or two; agents end after some tens of steps.
+_MAX_EVENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +122,19 @@ class AgentTrace:
         self._open = [self.root]
         self._stages: dict[str, Stage] = {}
         self._nameless = 0
+        self._events = 0
+        self.left_out = 0
+        """How many events came after more than a tree can hold."""
 
     def add(self, event: dict[str, Any]) -> None:
         """Add the payload of one ``trace`` event; a kind that is not known is left out."""
         trace = mapping(event.get("trace"))
         kind = next((kind for kind in _KINDS if kind in trace), "")
         if not kind:
+            return
+        self._events += 1
+        if self._events > _MAX_EVENTS:
+            self.left_out += 1
             return
         time = event.get("eventTime")
         part = Part(kind, mapping(trace[kind]), time if isinstance(time, str) else "")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.exchange_cases import SPAN_ID, START_UNIX_NS, TRACE_ID, encode_body, own_case
-from tracequill_collector.recorder import attributes, bedrock_agent_model
+from tracequill_collector.recorder import attributes, bedrock_agent_model, bedrock_agent_trace
 from tracequill_collector.recorder.bedrock_agent_steps import interpret_items
 from tracequill_collector.recorder.bedrock_agent_trace import AgentTrace
 from tracequill_collector.recorder.interpret import interpret
@@ -162,6 +162,22 @@ def test_turns_lie_no_deeper_in_each_other_than_agents_do() -> None:
         depth, span = depth + 1, span.children[-1]
     assert depth < 50
     assert len(encode_spans(root)) > 32
+
+
+def test_a_trace_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bedrock_agent_trace, "_MAX_EVENTS", 3)
+    root = _answer(
+        *(
+            _event("orchestrationTrace", modelInvocationInput={"traceId": _TRACE_ID, "text": "Go."})
+            for _ in range(5)
+        ),
+        {"said": "In the Havel."},
+    )
+
+    assert len(root.children[0].children) == 3
+    assert root.attributes["output.value"] == "In the Havel."
+    problem = "trace is too long: its last 2 events are left out"
+    assert root.attributes[attributes.PROBLEM] == problem
 
 
 def test_a_problem_of_one_event_is_told_and_the_others_count() -> None:
