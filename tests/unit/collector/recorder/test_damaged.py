@@ -32,7 +32,7 @@ _STREAMS = [
     for case in _CASES
     if case.response_body and "stream" in case.response_headers[0][1].partition(";")[0]
 ]
-_SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+_SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def _interpreted(exchange: Exchange) -> RecordedSpan:
@@ -237,6 +237,22 @@ def test_any_path_gives_a_span(data: st.DataObject) -> None:
     method = data.draw(st.sampled_from(["POST", "GET", "DELETE", "", "PURGE"]))
 
     _interpreted(case.exchange(path="/" + "/".join(path), method=method))
+
+
+@_SETTINGS
+@given(*[st.sampled_from(_CASES)] * 4)
+def test_the_bodies_of_one_vendor_at_the_path_of_another_give_a_span(
+    case: Case, path: Case, request: Case, response: Case
+) -> None:
+    _interpreted(
+        case.exchange(
+            path=path.path,
+            vendor=path.vendor,
+            request_body=request.request_body,
+            response_body=response.response_body,
+            response_headers=response.response_headers,
+        )
+    )
 
 
 @_SETTINGS
