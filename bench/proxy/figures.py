@@ -52,7 +52,7 @@ def _throughput(found: Sequence[Round], direct: Sequence[Round]) -> Figures:
     )
     figures["processes"] = _processes([(one.usage, one.seen.requests) for one in found])
     if figures["processes"]:
-        own = next(iter(figures["processes"].values()))
+        own = next(one for name, one in figures["processes"].items() if name != RECORDER)
         figures["per_core"] = round(1e6 / own["cpu_us"], 0) if own["cpu_us"] else None
         total = sum(one["cpu_us"] for one in figures["processes"].values())
         figures["per_core_of_all"] = round(1e6 / total, 0) if total else None

@@ -32,7 +32,7 @@ from bench.proxy.wrk import find_wrk
 PARTS = ("throughput", "light", "held", "outage", "recorder")
 _NEED_WRK = frozenset({"throughput", "outage"})
 # Of the rate that the recorder must reach.
-_PACED_PER_SECOND = 900.0
+PACED_PER_SECOND = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class Run:
         )
         paced = await measure_paced(
             self._folder,
-            per_second=_PACED_PER_SECOND,
+            per_second=PACED_PER_SECOND,
             seconds=scale.paced_seconds,
             say=self._say,
         )

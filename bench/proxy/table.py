@@ -35,8 +35,9 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _facts(found)
     if found["targets"]:
         yield from _targets(found["targets"])
-    for connections, loads in found.get("throughput", {}).items():
-        yield from _throughput(int(connections), loads)
+    loads = found.get("throughput", {})
+    for connections in sorted(loads, key=int):
+        yield from _throughput(int(connections), loads[connections])
     if "light" in found:
         yield from _light(found["light"])
     if "held" in found:
@@ -47,6 +48,11 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield from _outage(found["outage"], found.get("throughput", {}))
     if "recorder" in found:
         yield from _recorder(found["recorder"])
+
+
+def _in_order(by_name: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Give the gateways in the order of the titles; a file has them in another."""
+    return [(name, by_name[name]) for name in _TITLES if name in by_name]
 
 
 def _facts(found: Mapping[str, Any]) -> Iterator[str]:
@@ -93,9 +99,9 @@ def _throughput(connections: int, loads: Mapping[str, Any]) -> Iterator[str]:
         "| added p50 | added p99 | failed |"
     )
     yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
-    for name, one in loads.items():
+    for name, one in _in_order(loads):
         processes = one["processes"]
-        own = next(iter(processes.values()), None)
+        own = next((one for process, one in processes.items() if process != "recorder"), None)
         recorder = processes.get("recorder", {}).get("cpu_us", 0)
         cpu = f"{own['cpu_us']:,.0f} µs" if own else ""
         if recorder:
@@ -120,7 +126,7 @@ def _light(light: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "| | first event | added p50 | added p99 | later events, added p50 | added p99 | failed |"
     yield "|---|---:|---:|---:|---:|---:|---|"
-    for name, one in light["gateways"].items():
+    for name, one in _in_order(light["gateways"]):
         keys = (
             "first_p50_ms",
             "added_first_p50_ms",
@@ -138,7 +144,7 @@ def _light(light: Mapping[str, Any]) -> Iterator[str]:
 def _failures(one: Mapping[str, Any]) -> str:
     if not one["failed_streams"]:
         return "0"
-    reasons = ", ".join(f"{reason}: {count}" for reason, count in one["failures"].items())
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(one["failures"].items()))
     whole = one["failed_streams"] + one["whole_streams"]
     return f"{one['failed_streams']} of {whole} ({reasons})"
 
@@ -148,7 +154,7 @@ def _held(held: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "| | held | added p99 | of one core | not held | added p99, or what was seen |"
     yield "|---|---:|---:|---:|---:|---|"
-    for name, one in held["gateways"].items():
+    for name, one in _in_order(held["gateways"]):
         best = next((step for step in reversed(one["steps"]) if step["held"]), None)
         beyond = one["steps"][-1] if one["steps"] and not one["steps"][-1]["held"] else None
         cells = ["", ""]
@@ -169,7 +175,7 @@ def _memory(memory: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "| | |"
     yield "|---|---:|"
-    for name, sizes in memory.items():
+    for name, sizes in _in_order(memory):
         text = ", ".join(
             f"{size:,} MiB" if process == name else f"{process} {size:,} MiB"
             for process, size in sorted(sizes.items(), key=lambda item: item[0] == "recorder")
@@ -188,7 +194,7 @@ def _outage(outage: Mapping[str, Any], throughput: Mapping[str, Any]) -> Iterato
     yield "| | requests/s | with a collector | p99 | with | failed | recorded when it came back |"
     yield "|---|---:|---:|---:|---:|---:|---|"
     with_collector = throughput.get(str(outage["connections"]), {})
-    for name, one in outage["gateways"].items():
+    for name, one in _in_order(outage["gateways"]):
         before = with_collector.get(name)
         rate = f"{before['requests_per_second']:,.0f}" if before else ""
         p99 = f"{before['p99_ms']:.1f} ms" if before else ""
@@ -207,7 +213,8 @@ def _outage(outage: Mapping[str, Any], throughput: Mapping[str, Any]) -> Iterato
 
 def _recorder(recorder: Mapping[str, Any]) -> Iterator[str]:
     paced = recorder["paced"]
-    mix = ", ".join(f"{share:.0%} {kind}" for kind, share in recorder["mix"].items())
+    kinds = sorted(recorder["mix"].items(), key=lambda item: (-item[1], item[0]))
+    mix = ", ".join(f"{share:.0%} {kind}" for kind, share in kinds)
     yield "### The recorder"
     yield ""
     yield "| | |"
