@@ -44,7 +44,10 @@ def request_attributes(model_id: str, request: dict[str, Any]) -> Pairs:
     yield SpanAttributes.LLM_PROVIDER, OpenInferenceLLMProviderValues.AWS.value
     yield SpanAttributes.LLM_MODEL_NAME, model_id
     messages = request.get("messages")
-    yield SpanAttributes.INPUT_VALUE, to_json(messages if isinstance(messages, list) else [])
+    # A prompt that Bedrock keeps is given the values for its variables.
+    variables = mapping(request.get("promptVariables"))
+    asked = messages if isinstance(messages, list) else variables or []
+    yield SpanAttributes.INPUT_VALUE, to_json(asked)
     yield SpanAttributes.INPUT_MIME_TYPE, _JSON
     additional = request.get("additionalModelRequestFields")
     if "inferenceConfig" in request or additional is not None:

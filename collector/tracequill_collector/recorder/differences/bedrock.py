@@ -125,6 +125,15 @@ BEDROCK: tuple[Difference, ...] = (
         tolerates=lambda ours, theirs: only("theirs")(ours, theirs) and theirs == "None",
     ),
     Difference(
+        "bedrock-prompt-variables",
+        r"bedrock\.converse(_stream)?",
+        r"input\.value",
+        ours="the values for a kept prompt's variables",
+        theirs="an empty list, where the prompt has all messages",
+        reason="It is what was asked.",
+        tolerates=lambda ours, theirs: isinstance(ours, dict) and theirs == [],
+    ),
+    Difference(
         "bedrock-nova-images",
         r"bedrock\.invoke_model",
         r"input\.value",
