@@ -78,6 +78,8 @@ _SECRET_WORDS = ("auth", "cookie", "credential", "oidc", "password", "secret", "
 _HIDDEN = "***"
 # Longer values are not kept in the cache.
 _CACHED_MAX_BYTES = 256
+# ``sk-`` and six characters.
+_KEY_MIN_BYTES = 9
 # Parameters whose values are known to be no secrets; all other values are hidden.
 _RECORDED_PARAMETERS = frozenset(
     {
@@ -151,7 +153,7 @@ def client_headers(
 def recorded_request_headers(headers: RawHeaders) -> tuple[tuple[str, str], ...]:
     """Give the request headers that may be kept; never one that could hold a key."""
     return tuple(
-        (name, _recorded_value(value))
+        (name, _short_value(value) if len(value) <= _CACHED_MAX_BYTES else _long_value(value))
         for raw, value in headers
         if (name := _recorded_request_name(raw))
     )
@@ -160,7 +162,7 @@ def recorded_request_headers(headers: RawHeaders) -> tuple[tuple[str, str], ...]
 def recorded_response_headers(headers: RawHeaders) -> tuple[tuple[str, str], ...]:
     """Give the response headers that may be kept; never one that could hold a key."""
     return tuple(
-        (name, _recorded_value(value))
+        (name, _short_value(value) if len(value) <= _CACHED_MAX_BYTES else _long_value(value))
         for raw, value in headers
         if (name := _recorded_response_name(raw))
     )
@@ -182,17 +184,15 @@ def text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-def _recorded_value(value: bytes) -> str:
+def _long_value(value: bytes) -> str:
     """Give a value as text. A key in the wrong header is still a key."""
-    if len(value) <= _CACHED_MAX_BYTES:
-        return _short_value(value)
     return remove_keys(text(value))
 
 
 # Cached: most values of a client come with every call.
 @functools.lru_cache(maxsize=4096)
 def _short_value(value: bytes) -> str:
-    return remove_keys(text(value))
+    return text(value) if len(value) < _KEY_MIN_BYTES else remove_keys(text(value))
 
 
 # Cached: the same few names come with every call.
