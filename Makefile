@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .PHONY: help install up demo test test-unit test-faults check format lock browser javascript \
-	bench-start bench-ingest screenshot
+	bench-start bench-ingest bench-proxy screenshot
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -60,6 +60,11 @@ bench-start: install ## time from start to the first visible trace, memory of ea
 
 bench-ingest: install ## ingest against stock Phoenix and a bare COPY, in one run
 	$(BIN)/python -m bench.ingest
+
+bench-proxy: install ## the proxy beside nginx, LiteLLM and Portkey, in one run (installs them in .peers)
+	@sh bench/proxy/peers/tools.sh
+	@PYTHON=$(PYTHON) sh bench/proxy/peers/install.sh
+	$(BIN)/python -m bench.proxy
 
 screenshot: install browser ## make docs/images anew from a running demo
 	$(BIN)/python -m docs.images.make
