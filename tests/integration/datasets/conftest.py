@@ -42,7 +42,7 @@ def store(apps: Applications, phoenix_server: PhoenixServer) -> Store:
     """Make the calls of cases and store their spans in a project; give their ids."""
 
     def stored(project: str, *cases: str) -> list[str]:
-        spans = [apps.run(own_case(case))[0] for case in cases]
+        spans = [span for case in cases for span in apps.run(own_case(case))[0]]
         payload = encode_spans(spans).SerializeToString()
         record = Record(
             RecordKind.OTLP_TRACES, 0, payload, "application/x-protobuf", project_name=project
