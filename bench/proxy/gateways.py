@@ -157,9 +157,9 @@ class Tracequill(Gateway):
         return Target(self.name, self._port, f"/{route}/v1/chat/completions", _authorization(_KEY))
 
     async def start(self) -> None:
-        self._forwarding = await self._service("proxy", "gateway")
+        self._forwarding = await self._service("proxy")
         await ready(self._forwarding, self._log("proxy"), self._answers)
-        self._recording = await self._service("recorder", "load")
+        self._recording = await self._service("recorder")
         await ready(self._recording, self._log("recorder"), self._records)
 
     @property
@@ -199,13 +199,10 @@ class Tracequill(Gateway):
     async def _records(self) -> bool:
         return bool(self.status)
 
-    async def _service(self, name: str, role: str) -> Process:
+    async def _service(self, name: str) -> Process:
         command = [sys.executable, "-m", f"tracequill_collector.service.{name}"]
         process = await launch(
-            command,
-            self._log(name),
-            role="gateway" if role == "gateway" else "load",
-            variables=self._environment,
+            command, self._log(name), role="gateway", variables=self._environment
         )
         self._processes.append(process)
         return process
