@@ -96,7 +96,7 @@ class QueueWriter:
         self._max_bytes = max_bytes
         self._segment_bytes = segment_bytes
         self._observe_sync = observe_sync
-        # Guards all that is written to files: the loop appends, the thread commits groups.
+        # Guards all that is written to files: any thread appends, one commits groups.
         self._writing = threading.Lock()
         self._next_sequence = recovered.next_sequence
         self._current: SegmentWriter | None = None

@@ -122,6 +122,28 @@ async def test_every_append_is_followed_by_a_sync(tmp_path: Path) -> None:
     await writer.close()
 
 
+async def test_any_thread_may_append_and_a_sync_follows(tmp_path: Path) -> None:
+    synced = _Synced()
+    writer = await QueueWriter.open(
+        tmp_path, max_bytes=CAP, segment_bytes=4096, observe_sync=synced
+    )
+
+    def append(start: int) -> None:
+        for number in range(100):
+            writer.append(record(f"{start + number}"))
+
+    await asyncio.to_thread(append, 0)
+    await synced.wait()
+    async with asyncio.TaskGroup() as tasks:
+        for start in (100, 200, 300):
+            tasks.create_task(asyncio.to_thread(append, start))
+        append(400)
+    await writer.close()
+
+    assert not writer.is_busy
+    assert sorted(await _kept(tmp_path), key=int) == [str(number) for number in range(500)]
+
+
 async def test_consumed_and_appended_records_keep_one_order(tmp_path: Path) -> None:
     writer = await QueueWriter.open(tmp_path, max_bytes=CAP, segment_bytes=4096)
 
