@@ -83,7 +83,7 @@ def test_googles_id_of_the_request_is_recorded() -> None:
         ("POST", "/v1beta/models/gemini-3-small:countTokens"),
         ("POST", "/v1beta/models/gemini-3-small:batchGenerateContent"),
         ("POST", "/v1/publishers/google/models/imagen-4:predict"),
-        ("POST", "/v1/publishers/anthropic/models/claude-small:rawPredict"),
+        ("POST", "/v1/publishers/mistralai/models/mistral-small:rawPredict"),
         ("GET", "/v1beta/models/gemini-3-small:generateContent"),
         ("GET", "/v1beta/models"),
         ("GET", "/v1beta/cachedContents"),
