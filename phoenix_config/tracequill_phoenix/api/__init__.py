@@ -1,7 +1,7 @@
 """Our HTTP API inside the running Phoenix, under ``/tracequill/api``.
 
-Every route here asks for the same user or API key, with the same roles, as Phoenix's own
-``/v1``. A module of this folder holds one router; this one joins them.
+Every route here asks for the same user or API key as Phoenix's own ``/v1``. A module of this
+folder holds one router; this one joins them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
 
-from tracequill_phoenix.api import datasets
+from tracequill_phoenix.api import annotation, datasets, queues, work
 from tracequill_phoenix.api.access import ACCESS
 
-router = APIRouter(prefix="/tracequill/api", dependencies=ACCESS)
-router.include_router(datasets.router)
+router = APIRouter(prefix="/tracequill/api")
+router.include_router(datasets.router, dependencies=ACCESS)
+for _router in (queues.router, work.router):
+    router.include_router(_router, dependencies=annotation.ACCESS)
 
 
-@router.get("/openapi.json", include_in_schema=False)
+@router.get("/openapi.json", include_in_schema=False, dependencies=ACCESS)
 def openapi() -> dict[str, Any]:
     """Describe this API for clients; Phoenix's own description names its own routes only."""
     return get_openapi(

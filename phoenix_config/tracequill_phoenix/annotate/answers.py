@@ -1,0 +1,304 @@
+"""Answers: given once whatever is sent twice, kept here and in Phoenix in one transaction, undone
+in both.
+
+Whatever is written about an item happens with the item's row locked, so that two people, or one
+person twice, come one after the other. Every function works in the transaction it is given; what
+Phoenix's pages are to be told is collected in ``Changes``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tracequill_phoenix.annotate import phoenix_labels
+from tracequill_phoenix.annotate.errors import QueueError
+from tracequill_phoenix.annotate.items_shown import answer_json, find_item
+from tracequill_phoenix.annotate.labels import (
+    Label,
+    check_values,
+    correction_row,
+    diff_of,
+    phoenix_names,
+    phoenix_rows,
+)
+from tracequill_phoenix.annotate.people import Person
+from tracequill_phoenix.annotate.phoenix_labels import Changes
+from tracequill_phoenix.annotate.queues import Queue
+from tracequill_phoenix.annotate.sources import copy, sources
+from tracequill_phoenix.annotate.tables import answers, drafts, in_force, items, skips, slots
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What the page sends."""
+
+    answer_id: UUID
+    values: Mapping[str, Any]
+    correction: dict[str, Any] | None
+    shown_at: datetime | None
+    first_key_at: datetime | None
+    submitted_at: datetime | None
+    keys: int | None
+    replaces: UUID | None
+
+
+class LeaseLostError(QueueError):
+    """Others hold the item; what was typed must be kept, in a transaction of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            409,
+            "lease_lost",
+            "somebody else has this question now. What you typed is kept as a draft.",
+            draft_kept=True,
+        )
+
+
+async def submit(
+    session: AsyncSession,
+    queue: Queue,
+    item_id: int,
+    person: Person,
+    submission: Submission,
+    changes: Changes,
+) -> tuple[dict[str, Any], bool]:
+    """Keep an answer; give it, and whether it had been kept before."""
+    item = await find_item(session, queue.queue_id, item_id, lock=True)
+    if (known := await _known(session, submission.answer_id, item_id, person)) is not None:
+        return answer_json(known, person.name), True
+    queue.require_active()
+    values = check_values(queue.labels, submission.values)
+    current = await _in_force(session, item_id, person)
+    if current is not None and current.answer_id != submission.replaces:
+        raise QueueError(
+            409,
+            "already_answered",
+            "you have answered this question. Open it from your answers to change it.",
+            answer=answer_json(current, person.name),
+        )
+    slot = current.slot if current is not None else await _use_slot(session, item_id, person)
+    correction = await _judged(session, item, submission.correction)
+    if current is not None:
+        await session.execute(
+            update(answers)
+            .where(answers.c.answer_id == current.answer_id)
+            .values(replaced_at=func.clock_timestamp())
+        )
+    before = await _to_phoenix(session, queue, item, person, values, correction, changes)
+    row = (
+        await session.execute(
+            insert(answers)
+            .values(
+                answer_id=submission.answer_id,
+                queue_id=queue.queue_id,
+                item_id=item_id,
+                slot=slot,
+                person=person.person,
+                values=values,
+                correction=correction,
+                shown_at=submission.shown_at,
+                first_key_at=submission.first_key_at,
+                submitted_at=submission.submitted_at,
+                keys=submission.keys,
+                replaces=current.answer_id if current is not None else None,
+                phoenix_before=before,
+            )
+            .returning(answers)
+        )
+    ).one()
+    await drop_draft(session, item_id, person)
+    await session.execute(
+        delete(skips).where(skips.c.item_id == item_id, skips.c.person == person.person)
+    )
+    await settle(session, item_id)
+    return answer_json(row, person.name), False
+
+
+async def _known(
+    session: AsyncSession, answer_id: UUID, item_id: int, person: Person
+) -> Any | None:
+    """The answer of this id, if it is this person's to this item."""
+    row = (
+        await session.execute(select(answers).where(answers.c.answer_id == answer_id))
+    ).one_or_none()
+    if row is not None and (row.item_id, row.person) != (item_id, person.person):
+        raise QueueError(409, "id_taken", "this answer's id belongs to another answer.")
+    return row
+
+
+async def _in_force(session: AsyncSession, item_id: int, person: Person) -> Any | None:
+    statement = select(answers).where(
+        answers.c.item_id == item_id, answers.c.person == person.person, in_force
+    )
+    return (await session.execute(statement)).one_or_none()
+
+
+async def _use_slot(session: AsyncSession, item_id: int, person: Person) -> int:
+    """Use the person's own slot, or one that nobody holds; LeaseLostError if there is none."""
+    free = or_(
+        slots.c.state == "open",
+        and_(slots.c.state == "leased", slots.c.leased_until < func.clock_timestamp()),
+    )
+    own = func.coalesce(slots.c.person == person.person, False)
+    other = slots.alias()
+    has_own = exists().where(other.c.item_id == item_id, other.c.person == person.person)
+    candidate = (
+        select(slots.c.slot)
+        .where(slots.c.item_id == item_id, or_(own, and_(free, ~has_own)))
+        .order_by(own.desc(), slots.c.slot)
+        .limit(1)
+        .with_for_update()
+    )
+    slot = await session.scalar(candidate)
+    if slot is None:
+        raise LeaseLostError
+    await session.execute(
+        update(slots)
+        .where(slots.c.item_id == item_id, slots.c.slot == slot)
+        .values(state="answered", person=person.person, leased_until=None)
+    )
+    return int(slot)
+
+
+async def _judged(
+    session: AsyncSession, item: Any, correction: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Copy what was judged; give the correction with its difference from the answer."""
+    source = (await sources(session, [item])).get(item.item_id)
+    if source is None:
+        return correction
+    conversation = source.conversation()
+    await copy(session, item.item_id, source, conversation)
+    if correction is None:
+        return None
+    return {**correction, "diff": diff_of(conversation["answer"]["text"], correction["text"])}
+
+
+async def _to_phoenix(
+    session: AsyncSession,
+    queue: Queue,
+    item: Any,
+    person: Person,
+    values: Mapping[str, Mapping[str, Any]],
+    correction: Mapping[str, Any] | None,
+    changes: Changes,
+) -> list[dict[str, Any]]:
+    metadata = {"queue": queue.name}
+    rows = phoenix_rows(queue.labels, values, metadata)
+    if correction is not None:
+        rows.append(correction_row(correction, metadata))
+    return await phoenix_labels.write(
+        session,
+        item.span_id,
+        person.person,
+        person.user_id,
+        phoenix_names(queue.labels),
+        rows,
+        changes,
+    )
+
+
+async def settle(session: AsyncSession, item_id: int) -> None:
+    """Note whether everybody has answered by now."""
+    open_slots = exists().where(slots.c.item_id == item_id, slots.c.state != "answered")
+    done_at = func.clock_timestamp()
+    await session.execute(
+        update(items)
+        .where(items.c.item_id == item_id, ~open_slots, items.c.done_at.is_(None))
+        .values(done_at=done_at)
+    )
+    await session.execute(
+        update(items)
+        .where(items.c.item_id == item_id, open_slots, items.c.done_at.is_not(None))
+        .values(done_at=None)
+    )
+
+
+async def undo(
+    session: AsyncSession, queue: Queue, row: Any, person: Person, changes: Changes
+) -> None:
+    """Take the answer in *row* back, here and in Phoenix; what it replaced holds again.
+
+    The caller holds the item's row locked. The slot is the person's again, and what was said is
+    its draft.
+    """
+    item = await find_item(session, queue.queue_id, row.item_id)
+    await session.execute(
+        update(answers)
+        .where(answers.c.answer_id == row.answer_id)
+        .values(undone_at=func.clock_timestamp())
+    )
+    if row.replaces is not None:
+        await session.execute(
+            update(answers).where(answers.c.answer_id == row.replaces).values(replaced_at=None)
+        )
+    else:
+        await session.execute(
+            update(slots)
+            .where(slots.c.item_id == row.item_id, slots.c.slot == row.slot)
+            .values(
+                state="leased",
+                leased_until=func.clock_timestamp()
+                + func.make_interval(0, 0, 0, 0, 0, 0, queue.lease_seconds),
+            )
+        )
+    await phoenix_labels.restore(
+        session,
+        item.span_id,
+        person.person,
+        person.user_id,
+        phoenix_names(queue.labels),
+        row.phoenix_before,
+        changes,
+    )
+    await save_draft(session, row.item_id, person, row.values, row.correction)
+    await settle(session, row.item_id)
+
+
+async def save_draft(
+    session: AsyncSession,
+    item_id: int,
+    person: Person,
+    values: Mapping[str, Any],
+    correction: Mapping[str, Any] | None,
+) -> datetime:
+    """Keep what a person has begun to say; the newest stands."""
+    statement = upsert(drafts).values(
+        item_id=item_id,
+        person=person.person,
+        values=dict(values),
+        correction=dict(correction) if correction is not None else None,
+    )
+    saved_at = await session.scalar(
+        statement.on_conflict_do_update(
+            index_elements=[drafts.c.item_id, drafts.c.person],
+            set_={
+                "values": statement.excluded["values"],
+                "correction": statement.excluded.correction,
+                "saved_at": func.clock_timestamp(),
+            },
+        ).returning(drafts.c.saved_at)
+    )
+    assert saved_at is not None
+    return saved_at
+
+
+async def drop_draft(session: AsyncSession, item_id: int, person: Person) -> None:
+    """Forget what a person had begun to say."""
+    await session.execute(
+        delete(drafts).where(drafts.c.item_id == item_id, drafts.c.person == person.person)
+    )
+
+
+def draft_values(labels: tuple[Label, ...], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what of *values* can be kept as a draft: a draft need be neither whole nor right."""
+    names = {label.name for label in labels}
+    return {name: value for name, value in values.items() if name in names}

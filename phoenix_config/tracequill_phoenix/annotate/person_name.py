@@ -1,0 +1,42 @@
+"""The name by which a person is known where nobody signs in; it comes from a cookie.
+
+A name is one line of visible text: what cannot be seen could make two people look alike.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from urllib.parse import quote, unquote
+
+COOKIE = "tracequill-name"
+LENGTH_MAX = 64
+PREFIX = "tracequill:"
+# Controls, formats (direction overrides, zero width), surrogates, private use, unassigned.
+_INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
+
+
+def checked_name(text: str) -> str:
+    """Give the name that *text* means; ValueError with a sentence if it is none."""
+    name = " ".join(unicodedata.normalize("NFC", text).split())
+    if not name:
+        raise ValueError("please type a name.")
+    if len(name) > LENGTH_MAX:
+        raise ValueError(f"a name has at most {LENGTH_MAX} characters.")
+    if any(unicodedata.category(character) in _INVISIBLE for character in name):
+        raise ValueError("a name consists of visible characters only.")
+    return name
+
+
+def to_cookie(name: str) -> str:
+    """Write *name* as the value of a cookie."""
+    return quote(name, safe="")
+
+
+def from_cookie(value: str | None) -> str | None:
+    """Read the name from a cookie's value; None where there is none that could be ours."""
+    if not value:
+        return None
+    try:
+        return checked_name(unquote(value, errors="strict"))
+    except ValueError:
+        return None

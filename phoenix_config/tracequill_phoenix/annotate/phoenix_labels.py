@@ -1,0 +1,159 @@
+"""What a person said, as Phoenix's span annotations, in the transaction that keeps it here.
+
+The identifier makes a person's rows their own: with authentication it is the one of Phoenix's
+page, so that a row edited there is the row written here. What stood there before is handed back,
+so that an undo can restore it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from phoenix.db import models
+from phoenix.server.dml_event import SpanAnnotationInsertEvent, SpanInsertEvent
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tracequill_phoenix.annotate.labels import PhoenixRow
+
+_KEPT = ("name", "label", "score", "explanation", "metadata_", "annotator_kind", "source")
+
+
+@dataclass(slots=True)
+class Changes:
+    """What is to be told to Phoenix's pages once the transaction is through."""
+
+    annotation_ids: list[int] = field(default_factory=list)
+    project_ids: list[int] = field(default_factory=list)
+
+    def tell(self, event_queue: Any) -> None:
+        """Put the events that Phoenix's own mutations would have put."""
+        if self.annotation_ids:
+            event_queue.put(SpanAnnotationInsertEvent(tuple(self.annotation_ids)))
+        if self.project_ids:  # of deleted rows nothing can be looked up: the project has changed
+            event_queue.put(SpanInsertEvent(tuple(self.project_ids)))
+
+
+async def write(
+    session: AsyncSession,
+    span_id: str,
+    identifier: str,
+    user_id: int | None,
+    names: Sequence[str],
+    rows: Sequence[PhoenixRow],
+    changes: Changes,
+) -> list[dict[str, Any]]:
+    """Make *rows* the person's annotations of *names* on the span; give what stood there before.
+
+    A span that retention has taken has no annotations any more: nothing is written then.
+    """
+    found = await _span(session, span_id)
+    if found is None:
+        return []
+    span_rowid, project_id = found
+    before = await _rows(session, span_rowid, identifier, names)
+    wanted = [
+        {
+            "name": row.name,
+            "label": row.label,
+            "score": row.score,
+            "explanation": row.explanation,
+            "metadata_": dict(row.metadata),
+            "annotator_kind": "HUMAN",
+            "source": "APP",
+        }
+        for row in rows
+    ]
+    await _replace(session, span_rowid, identifier, user_id, before, wanted, changes)
+    changes.project_ids.append(project_id)
+    return before
+
+
+async def restore(
+    session: AsyncSession,
+    span_id: str,
+    identifier: str,
+    user_id: int | None,
+    names: Sequence[str],
+    before: Sequence[dict[str, Any]],
+    changes: Changes,
+) -> None:
+    """Put back what ``write`` has handed back."""
+    found = await _span(session, span_id)
+    if found is None:
+        return
+    span_rowid, project_id = found
+    now = await _rows(session, span_rowid, identifier, names)
+    await _replace(session, span_rowid, identifier, user_id, now, before, changes)
+    changes.project_ids.append(project_id)
+
+
+async def _span(session: AsyncSession, span_id: str) -> tuple[int, int] | None:
+    """Find the span and keep it until the end of the transaction; and its project."""
+    row = (
+        await session.execute(
+            select(models.Span.id, models.Trace.project_rowid)
+            .join(models.Trace, models.Trace.id == models.Span.trace_rowid)
+            .where(models.Span.span_id == span_id)
+            .with_for_update(key_share=True, read=True, of=models.Span)
+        )
+    ).one_or_none()
+    return (row[0], row[1]) if row else None
+
+
+async def _rows(
+    session: AsyncSession, span_rowid: int, identifier: str, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    table = models.SpanAnnotation
+    rows = await session.execute(
+        select(*(getattr(table, name) for name in _KEPT)).where(
+            table.span_rowid == span_rowid,
+            table.identifier == identifier,
+            table.name.in_(names),
+        )
+    )
+    return [dict(zip(_KEPT, row, strict=True)) for row in rows]
+
+
+async def _replace(
+    session: AsyncSession,
+    span_rowid: int,
+    identifier: str,
+    user_id: int | None,
+    now: Sequence[dict[str, Any]],
+    wanted: Sequence[dict[str, Any]],
+    changes: Changes,
+) -> None:
+    table = models.SpanAnnotation
+    if gone := {row["name"] for row in now} - {row["name"] for row in wanted}:
+        await session.execute(
+            delete(table).where(
+                table.span_rowid == span_rowid,
+                table.identifier == identifier,
+                table.name.in_(gone),
+            )
+        )
+    if not wanted:
+        return
+    common = {"span_rowid": span_rowid, "identifier": identifier, "user_id": user_id}
+    statement = insert(table).values([{**row, **common} for row in wanted])
+    changed = {
+        column: statement.excluded[column]
+        for column in (
+            "label",
+            "score",
+            "explanation",
+            "metadata",
+            "annotator_kind",
+            "source",
+            "user_id",
+        )
+    }
+    statement = statement.on_conflict_do_update(
+        index_elements=["name", "span_rowid", "identifier"],
+        set_={**changed, "updated_at": func.now()},
+    )
+    changes.annotation_ids.extend(await session.scalars(statement.returning(table.id)))

@@ -1,0 +1,70 @@
+"""Which answers a queue is made of: the form as it comes in, and the filter that it means.
+
+Out comes an expression in Phoenix's filter language, the one that is shown beneath the form and
+may be edited there. Pure: nothing here knows how the expression is evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from tracequill_phoenix.annotate.clean import clean_text
+
+Text = Annotated[str, AfterValidator(clean_text)]
+Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Order = Literal["newest", "oldest", "random"]
+# The places where an OpenInference span holds text; messages are compared as JSON.
+_TEXTS = ("input.value", "output.value", "llm.input_messages", "llm.output_messages")
+
+
+class Selection(BaseModel):
+    """The form."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    project: Name
+    since: datetime | None = None
+    until: datetime | None = None
+    model: Text | None = None
+    user: Text | None = None
+    text: Text | None = None
+    not_labelled: bool = False
+    where: Annotated[Text, Field(max_length=20_000)] | None = Field(
+        None, description="Phoenix's span filter; given, it stands for all the fields above."
+    )
+    which: Literal["final_answers", "every_llm_span"] = "final_answers"
+    sample: int | None = Field(None, ge=1, description="A random choice of so many.")
+
+
+def expression(selection: Selection, annotation_names: Sequence[str]) -> str:
+    """Give the filter that *selection* means: its own if it has one, else that of its fields.
+
+    *annotation_names* are those that "not yet labelled" asks for.
+    """
+    if selection.where is not None:
+        return selection.where.strip()
+    parts = []
+    if selection.since is not None:
+        parts.append(f"start_time >= {_time(selection.since)}")
+    if selection.until is not None:
+        parts.append(f"start_time < {_time(selection.until)}")
+    if selection.model:
+        parts.append(f"llm.model_name == {selection.model!r}")
+    if selection.user:
+        parts.append(f"user.id == {selection.user!r}")
+    if selection.text:
+        found = " or ".join(f"{selection.text!r} in {place}" for place in _TEXTS)
+        parts.append(f"({found})")
+    if selection.not_labelled:
+        parts.extend(f"not annotations[{name!r}]" for name in annotation_names)
+    return " and ".join(parts)
+
+
+def _time(time: datetime) -> str:
+    """A time without a zone is UTC, as everywhere in Phoenix's filters."""
+    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return repr(aware.astimezone(UTC).isoformat())

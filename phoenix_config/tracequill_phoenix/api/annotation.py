@@ -1,0 +1,141 @@
+"""What every route of the annotation queue shares: who asks, what is refused, and how it answers.
+
+A refusal is a status, a sentence for the person and a word for the page. Answers are written
+straight to JSON, since a conversation may be megabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from fastapi import Depends, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from phoenix.config import get_env_csrf_trusted_origins, get_env_host, get_env_root_url
+from phoenix.server.authorization import prevent_access_in_read_only_mode
+from phoenix.server.types import DbSessionFactory
+from phoenix.server.utils import get_root_path
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.responses import Response
+
+from tracequill_phoenix.annotate.errors import QueueError
+from tracequill_phoenix.annotate.guard import Guard
+from tracequill_phoenix.annotate.leases import is_collision
+from tracequill_phoenix.annotate.people import Person, required, who
+from tracequill_phoenix.annotate.phoenix_labels import Changes
+from tracequill_phoenix.api.access import authenticated
+
+BODY_MAX_BYTES = 8 * 1024 * 1024
+_ATTEMPTS = 3
+
+T = TypeVar("T")
+
+
+_JSON = "application/json"
+
+
+def json_answer(data: Any, status: int = 200, **beside: Any) -> Response:
+    """Answer with *data* as Phoenix's REST API does, below the key ``data``."""
+    body = orjson.dumps({"data": data, **beside}, option=orjson.OPT_UTC_Z)
+    return Response(body, status, media_type=_JSON, headers={"Cache-Control": "no-store"})
+
+
+class QueueRoute(APIRoute):
+    """A route whose refusals are all of one shape."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the route: what it refuses becomes JSON with a sentence and a word."""
+        handle = super().get_route_handler()
+
+        async def refusing(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except QueueError as error:
+                return Response(
+                    orjson.dumps(error.body(), option=orjson.OPT_UTC_Z),
+                    error.status,
+                    media_type=_JSON,
+                )
+            except RequestValidationError as error:
+                body = {"detail": _sentence(error), "code": "invalid"}
+                return Response(orjson.dumps(body), 422, media_type=_JSON)
+
+        return refusing
+
+
+def _sentence(error: RequestValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    message = str(first["msg"])
+    return f"{where}: {message}" if where else message
+
+
+def checked(request: Request) -> None:
+    """Refuse other sites' writes, names that are not ours, and bodies without end.
+
+    Raises QueueError or, for size, HTTPException.
+    """
+    _guard().check(
+        request.method, request.headers, authentication=request.app.state.authentication_enabled
+    )
+    length = request.headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > BODY_MAX_BYTES:
+        raise HTTPException(413, f"this is more than {BODY_MAX_BYTES:,} bytes.")
+
+
+def _guard() -> Guard:
+    return Guard([str(get_env_root_url()), *get_env_csrf_trusted_origins()], [get_env_host()])
+
+
+def asking(request: Request) -> Person | None:
+    """Give the person who asks, if one is known."""
+    return who(request)
+
+
+def me(request: Request) -> Person:
+    """Give the person who asks; QueueError where a name is to be given first."""
+    return required(who(request))
+
+
+Asking = Annotated[Person | None, Depends(asking)]
+Me = Annotated[Person, Depends(me)]
+# Not Phoenix's rule for viewers: one who is assigned to a queue may answer it. Every route asks
+# the queue instead.
+ACCESS = [
+    Depends(prevent_access_in_read_only_mode),
+    Depends(authenticated),
+    Depends(checked),
+]
+
+
+def base_url() -> str:
+    """Give the address under which people reach Phoenix, without a slash at its end."""
+    return str(get_env_root_url()).rstrip("/")
+
+
+def root_path(request: Request) -> str:
+    """Give the path before all of ours, for links in a page."""
+    return get_root_path(request.scope)
+
+
+async def in_transaction(
+    database: DbSessionFactory,
+    request: Request,
+    work: Callable[[AsyncSession, Changes], Awaitable[T]],
+) -> T:
+    """Do *work* in one transaction, again where two met; then tell Phoenix's pages of changes."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        changes = Changes()
+        try:
+            async with database() as session:
+                result = await work(session, changes)
+        except DBAPIError as error:
+            if attempt == _ATTEMPTS or not is_collision(error):
+                raise
+            continue
+        changes.tell(request.state.event_queue)
+        return result
+    raise AssertionError  # the last attempt returns or raises

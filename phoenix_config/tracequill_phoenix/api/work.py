@@ -1,0 +1,500 @@
+"""``/tracequill/api/queues/{queue_id}/…``: the work itself.
+
+Questions are leased, shown, answered, skipped, flagged, undone and opened again. Each of these is
+one transaction, and what the page sends twice is done once.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.responses import Response
+
+from tracequill_phoenix.annotate import answers, history, leases, people, queues
+from tracequill_phoenix.annotate.answers import LeaseLostError, Submission
+from tracequill_phoenix.annotate.clean import clean_json
+from tracequill_phoenix.annotate.errors import invalid
+from tracequill_phoenix.annotate.history import short, summary
+from tracequill_phoenix.annotate.items_shown import find_item, flag_json, shown
+from tracequill_phoenix.annotate.people import Person, names_of
+from tracequill_phoenix.annotate.phoenix_labels import Changes
+from tracequill_phoenix.annotate.queues import Queue
+from tracequill_phoenix.annotate.selection_form import Text
+from tracequill_phoenix.annotate.tables import flags, inputs
+from tracequill_phoenix.api.access import NOT_LOCKED, Database
+from tracequill_phoenix.api.annotation import (
+    Asking,
+    Me,
+    QueueRoute,
+    in_transaction,
+    json_answer,
+    root_path,
+)
+
+router = APIRouter(prefix="/queues/{queue_id}", tags=["annotation work"], route_class=QueueRoute)
+
+_CORRECTION_MAX = 1_000_000
+_ALL_OF_TIME = (datetime(9999, 1, 1, tzinfo=UTC), 0)
+
+Json = Annotated[dict[str, Any], AfterValidator(clean_json)]
+ItemIds = Annotated[list[int], Field(max_length=100)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Wanted(_Body):
+    """How many questions, beside those that the page has; or one certain one."""
+
+    count: int = Field(1, ge=1, le=10)
+    have: ItemIds = Field(default_factory=list)
+    item_id: int | None = None
+
+
+class Held(_Body):
+    """The questions that a page has."""
+
+    have: ItemIds = Field(default_factory=list)
+
+
+class Correction(BaseModel):
+    """The answer as it should have been; a difference is the server's to find."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    text: Annotated[Text, Field(max_length=_CORRECTION_MAX)]
+    message: Json | None = None
+
+    def kept(self) -> dict[str, Any]:
+        """Give it as the table holds it."""
+        return {"text": self.text, "message": self.message, "diff": None}
+
+
+class Said(_Body):
+    """What has been said so far."""
+
+    values: Json = Field(default_factory=dict)
+    correction: Correction | None = None
+
+    def correction_kept(self) -> dict[str, Any] | None:
+        """Give the correction as the table holds it."""
+        return self.correction.kept() if self.correction else None
+
+
+class Timing(BaseModel):
+    """When a question was shown and answered, by the browser's clock."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    shown_at: datetime | None = None
+    first_key_at: datetime | None = None
+    submitted_at: datetime | None = None
+    keys: int | None = Field(None, ge=0, le=2_000_000_000)
+
+
+class NewAnswer(Said):
+    """An answer with an id that the page has made: the same id again is the same answer."""
+
+    answer_id: UUID
+    timing: Timing = Timing()
+    replaces: UUID | None = None
+
+
+class NewFlag(Said):
+    """A question to the manager; what was said so far is kept as a draft."""
+
+    flag_id: UUID
+    question: Annotated[Text, Field(min_length=1, max_length=10_000)]
+
+
+class NewReply(_Body):
+    """What the manager says."""
+
+    reply: Annotated[Text, Field(min_length=1, max_length=10_000)]
+    give_to_others: bool = False
+
+
+class Undone(_Body):
+    """Which one is to be undone; the newest where none is named."""
+
+    item_id: int | None = None
+
+
+@router.post("/lease", dependencies=[NOT_LOCKED])
+async def lease(
+    queue_id: int, body: Wanted, request: Request, database: Database, me: Me
+) -> Response:
+    """Give the next questions to this person, and renew those that the page has."""
+
+    async def work(session: AsyncSession, _: Changes) -> dict[str, Any]:
+        queue = await _answering(session, queue_id, me)
+        await people.remember(session, me)
+        seconds = queue.lease_seconds
+        renewed = await leases.renew(session, queue_id, me.person, body.have, seconds=seconds)
+        if body.item_id is not None:
+            await find_item(session, queue_id, body.item_id)
+            one = await leases.take_one(session, body.item_id, me.person, seconds=seconds)
+            if one is None:
+                raise invalid("this question cannot be had now: others have it, or you did it.")
+            taken = [one]
+        else:
+            taken = await leases.take(
+                session,
+                queue_id,
+                me.person,
+                count=body.count,
+                overlap=queue.overlap,
+                seconds=seconds,
+                have=body.have,
+            )
+        left = await leases.waiting(session, queue_id, me.person)
+        item_ids = [lease.item_id for lease in taken]
+        return {
+            "items": await _shown(session, queue, item_ids, me, request),
+            "renewed": renewed,
+            "lost": [item_id for item_id in body.have if item_id not in renewed],
+            "waiting": left.items,
+            "held_by_others": left.held_by_others,
+        }
+
+    return json_answer(await in_transaction(database, request, work))
+
+
+async def _shown(
+    session: AsyncSession, queue: Queue, item_ids: list[int], me: Person, request: Request
+) -> list[dict[str, Any]]:
+    return await shown(
+        session,
+        queue.queue_id,
+        item_ids,
+        me.person,
+        root=root_path(request),
+        lease_seconds=queue.lease_seconds,
+    )
+
+
+async def _answering(session: AsyncSession, queue_id: int, me: Person) -> Queue:
+    queue = await queues.find_for(session, queue_id, me)
+    queue.require_answering(me)
+    return queue
+
+
+async def _mine(session: AsyncSession, queue_id: int, me: Person) -> Queue:
+    """The queue for looking at one's own answers; an archived one as well."""
+    return await queues.find_for(session, queue_id, me)
+
+
+@router.post("/heartbeat", dependencies=[NOT_LOCKED])
+async def heartbeat(queue_id: int, body: Held, database: Database, me: Me) -> Response:
+    """Keep the questions that the page has."""
+    async with database() as session:
+        queue = await _answering(session, queue_id, me)
+        renewed = await leases.renew(
+            session, queue_id, me.person, body.have, seconds=queue.lease_seconds
+        )
+    lost = [item_id for item_id in body.have if item_id not in renewed]
+    return json_answer({"renewed": renewed, "lost": lost})
+
+
+@router.post("/release", dependencies=[NOT_LOCKED])
+async def release(queue_id: int, body: Held, database: Database, me: Me) -> Response:
+    """Let go of questions, all of them where none is named."""
+    async with database() as session:
+        await _mine(session, queue_id, me)
+        released = await leases.release(session, queue_id, me.person, body.have)
+    return json_answer({"released": released})
+
+
+@router.get("/items/{item_id}")
+async def read_item(
+    queue_id: int, item_id: int, request: Request, database: Database, me: Me
+) -> Response:
+    """Show a question; it is not leased by this."""
+    async with database() as session:
+        queue = await _mine(session, queue_id, me)
+        await find_item(session, queue_id, item_id)
+        return json_answer((await _shown(session, queue, [item_id], me, request))[0])
+
+
+@router.put("/items/{item_id}/draft", dependencies=[NOT_LOCKED])
+async def save_draft(
+    queue_id: int, item_id: int, body: Said, database: Database, me: Me
+) -> Response:
+    """Keep what has been said so far."""
+    async with database() as session:
+        saved_at = await _save_draft(session, queue_id, item_id, body, me)
+    return json_answer({"saved_at": saved_at})
+
+
+async def _save_draft(
+    session: AsyncSession, queue_id: int, item_id: int, body: Said, me: Person
+) -> datetime:
+    queue = await _answering(session, queue_id, me)
+    await find_item(session, queue_id, item_id)
+    values = answers.draft_values(queue.labels, body.values)
+    return await answers.save_draft(session, item_id, me, values, body.correction_kept())
+
+
+@router.delete("/items/{item_id}/draft", status_code=204, dependencies=[NOT_LOCKED])
+async def drop_draft(queue_id: int, item_id: int, database: Database, me: Me) -> Response:
+    """Forget what had been said so far."""
+    async with database() as session:
+        await _mine(session, queue_id, me)
+        await find_item(session, queue_id, item_id)
+        await answers.drop_draft(session, item_id, me)
+    return Response(status_code=204)
+
+
+@router.post("/items/{item_id}/answer", dependencies=[NOT_LOCKED])
+async def answer(
+    queue_id: int, item_id: int, body: NewAnswer, request: Request, database: Database, me: Me
+) -> Response:
+    """Keep an answer, here and in Phoenix."""
+    submission = Submission(
+        answer_id=body.answer_id,
+        values=body.values,
+        correction=body.correction_kept(),
+        shown_at=_aware(body.timing.shown_at),
+        first_key_at=_aware(body.timing.first_key_at),
+        submitted_at=_aware(body.timing.submitted_at),
+        keys=body.timing.keys,
+        replaces=body.replaces,
+    )
+
+    async def work(session: AsyncSession, changes: Changes) -> dict[str, Any]:
+        queue = await queues.find_for(session, queue_id, me)
+        if not queue.may_answer(me):
+            queue.require_answering(me)
+        kept, repeated = await answers.submit(session, queue, item_id, me, submission, changes)
+        return {"answer": kept, "repeated": repeated}
+
+    try:
+        return json_answer(await in_transaction(database, request, work))
+    except LeaseLostError:
+        async with database() as session:
+            await _save_draft(session, queue_id, item_id, body, me)
+        raise
+
+
+def _aware(time: datetime | None) -> datetime | None:
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
+
+
+@router.post("/items/{item_id}/skip", dependencies=[NOT_LOCKED])
+async def skip(
+    queue_id: int, item_id: int, request: Request, database: Database, me: Me
+) -> Response:
+    """Pass a question by."""
+
+    async def work(session: AsyncSession, _: Changes) -> None:
+        await history.skip(session, await _answering(session, queue_id, me), item_id, me)
+
+    await in_transaction(database, request, work)
+    return json_answer({"skipped": True})
+
+
+@router.post("/items/{item_id}/flag", dependencies=[NOT_LOCKED])
+async def flag(
+    queue_id: int, item_id: int, body: NewFlag, request: Request, database: Database, me: Me
+) -> Response:
+    """Ask the manager about a question."""
+
+    async def work(session: AsyncSession, _: Changes) -> dict[str, Any]:
+        queue = await _answering(session, queue_id, me)
+        row = await history.flag(session, queue, item_id, me, body.flag_id, body.question)
+        if body.values or body.correction:
+            await _save_draft(session, queue_id, item_id, body, me)
+        return {"flag": flag_json(row)}
+
+    try:
+        return json_answer(await in_transaction(database, request, work))
+    except LeaseLostError:
+        async with database() as session:
+            await _save_draft(session, queue_id, item_id, body, me)
+        raise
+
+
+@router.get("/flags")
+async def list_flags(
+    queue_id: int, database: Database, person: Asking, open: bool = True
+) -> Response:
+    """List what people ask the manager."""
+    async with database() as session:
+        queue = await queues.find_for(session, queue_id, person)
+        queue.require_managing(person)
+        statement = (
+            select(flags, inputs.c.question.label("about"), inputs.c.answer)
+            .outerjoin(inputs, inputs.c.item_id == flags.c.item_id)
+            .where(flags.c.queue_id == queue_id, flags.c.withdrawn_at.is_(None))
+            .order_by(flags.c.asked_at.desc())
+            .limit(1000)
+        )
+        if open:
+            statement = statement.where(flags.c.replied_at.is_(None))
+        rows = (await session.execute(statement)).all()
+        names = await names_of(
+            session, [who for row in rows for who in (row.person, row.replied_by)]
+        )
+    return json_answer(
+        [
+            flag_json(row, names)
+            | {
+                "item_id": row.item_id,
+                "person": row.person,
+                "name": names[row.person],
+                "conversation_preview": {"question": short(row.about), "answer": short(row.answer)},
+            }
+            for row in rows
+        ]
+    )
+
+
+@router.post("/flags/{flag_id}/reply", dependencies=[NOT_LOCKED])
+async def reply(
+    queue_id: int,
+    flag_id: UUID,
+    body: NewReply,
+    request: Request,
+    database: Database,
+    person: Asking,
+) -> Response:
+    """Answer a person's question; theirs comes back to them first."""
+
+    async def work(session: AsyncSession, _: Changes) -> dict[str, Any]:
+        queue = await queues.find_for(session, queue_id, person)
+        queue.require_managing(person)
+        row = await history.reply(
+            session, queue, flag_id, person, body.reply, give_to_others=body.give_to_others
+        )
+        return {"flag": flag_json(row, await names_of(session, [row.replied_by]))}
+
+    return json_answer(await in_transaction(database, request, work))
+
+
+@router.get("/recent")
+async def list_recent(queue_id: int, database: Database, me: Me) -> Response:
+    """List what can be undone, the newest first."""
+    async with database() as session:
+        await _mine(session, queue_id, me)
+        done = await history.recent(session, queue_id, me)
+        ids = [row.item_id for row in done]
+        found = await session.execute(
+            select(inputs.c.item_id, inputs.c.question).where(inputs.c.item_id.in_(ids))
+        )
+        questions = {row.item_id: row.question for row in found}
+    return json_answer(
+        [
+            {
+                "kind": row.kind,
+                "item_id": row.item_id,
+                "answer_id": str(row.answer_id) if row.answer_id else None,
+                "at": row.at,
+                "question": short(questions.get(row.item_id), 120),
+                "summary": summary(row.values),
+            }
+            for row in done
+        ]
+    )
+
+
+@router.post("/undo", dependencies=[NOT_LOCKED])
+async def undo(
+    queue_id: int, body: Undone, request: Request, database: Database, me: Me
+) -> Response:
+    """Take something back, in Phoenix as well; its question is this person's again."""
+
+    async def work(session: AsyncSession, changes: Changes) -> dict[str, Any]:
+        queue = await _answering(session, queue_id, me)
+        undone, item_id = await history.undo(session, queue, body.item_id, me, changes)
+        (item,) = await _shown(session, queue, [item_id], me, request)
+        return {"undone": undone, "item": item}
+
+    return json_answer(await in_transaction(database, request, work))
+
+
+@router.post("/items/{item_id}/open", dependencies=[NOT_LOCKED])
+async def reopen(
+    queue_id: int, item_id: int, request: Request, database: Database, me: Me
+) -> Response:
+    """Open one of one's own again."""
+
+    async def work(session: AsyncSession, _: Changes) -> dict[str, Any]:
+        queue = await _answering(session, queue_id, me)
+        await history.reopen(session, queue, item_id, me)
+        return (await _shown(session, queue, [item_id], me, request))[0]
+
+    return json_answer(await in_transaction(database, request, work))
+
+
+@router.get("/mine")
+async def list_mine(
+    queue_id: int,
+    database: Database,
+    me: Me,
+    search: Text = "",
+    kind: Literal["", "answer", "skip", "flag"] = "",
+    limit: Annotated[int, Field(ge=1, le=200)] = 50,
+    cursor: str = "",
+) -> Response:
+    """List what this person has done, the newest first, that contains *search*."""
+    async with database() as session:
+        await _mine(session, queue_id, me)
+        rows = await history.mine(
+            session,
+            queue_id,
+            me,
+            search=search,
+            kind=kind,
+            limit=limit + 1,
+            before=_from_cursor(cursor),
+        )
+        names = await names_of(session, [row.replied_by for row in rows])
+    page = [
+        {
+            "kind": row.kind,
+            "item_id": row.item_id,
+            "answer_id": str(row.answer_id) if row.answer_id else None,
+            "at": row.at,
+            "question": short(row.question),
+            "answer": short(row.answer),
+            "values": row.values,
+            "correction": row.correction,
+            "flag": _asked(row, names) if row.kind == "flag" else None,
+        }
+        for row in rows[:limit]
+    ]
+    last = rows[limit - 1] if len(rows) > limit else None
+    return json_answer(page, next_cursor=_to_cursor(last.at, last.item_id) if last else None)
+
+
+def _asked(row: Any, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "flag_id": str(row.flag_id),
+        "question": row.asked,
+        "asked_at": row.asked_at,
+        "reply": row.reply,
+        "replied_by": names.get(row.replied_by, row.replied_by),
+        "replied_at": row.replied_at,
+    }
+
+
+def _to_cursor(at: datetime, item_id: int) -> str:
+    return base64.urlsafe_b64encode(f"{at.isoformat()} {item_id}".encode()).decode()
+
+
+def _from_cursor(cursor: str) -> tuple[datetime, int]:
+    if not cursor:
+        return _ALL_OF_TIME
+    try:
+        at, item_id = base64.urlsafe_b64decode(cursor).decode().split(" ")
+        return datetime.fromisoformat(at), int(item_id)
+    except ValueError as error:
+        raise invalid(f"the cursor {cursor!r} is none of ours; leave it out.") from error
