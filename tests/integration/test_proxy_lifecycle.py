@@ -69,6 +69,29 @@ async def test_an_exchange_is_in_the_queue_when_the_client_has_the_last_byte(
     assert {exchange.end for exchange in exchanges} == {"complete"}
 
 
+async def test_a_large_exchange_is_in_the_queue_when_the_client_has_the_last_byte(
+    proxy: ProxyProcess,
+) -> None:
+    """C24: also where a thread writes it, because it is large."""
+    answer = bytes(range(256)) * 12_000
+    async with (
+        upstream(proxy.upstream_port, answering(plain(answer))),
+        client(proxy) as (
+            reader,
+            writer,
+        ),
+    ):
+        writer.write(post(b"/openai/v1/x", b"large"))
+        head = await read_head(reader)
+        body = await read_body(reader, head, response=True)
+        os.kill(proxy.pid, signal.SIGKILL)
+    proxy.stop()
+    exchange = await proxy.exchange(Message(head, b"").trace_id)
+
+    assert body == exchange.response_body == answer
+    assert exchange.end == "complete"
+
+
 async def test_it_starts_again_after_a_kill_and_goes_on(proxy: ProxyProcess) -> None:
     """C24: what is queued is kept over a kill."""
     async with upstream(proxy.upstream_port, answering(plain(b"{}"))):
