@@ -165,6 +165,8 @@ def _held(held: Mapping[str, Any]) -> Iterator[str]:
             seen = f"{beyond['added_p99_ms']:.0f} ms" if "added_p99_ms" in beyond else ""
             if beyond["failed_streams"]:
                 seen = f"{seen} {_failures(beyond)} failed".strip()
+            if (late_ms := beyond.get("upstream_late_p99_ms", 0)) > held["limit_ms"]:
+                seen += f"; the upstream itself was {late_ms:.0f} ms late"
             further = [f"{beyond['streams']:,}", seen]
         yield f"| {_TITLES[name]} | {one['held']:,} | {' | '.join(cells + further)} |"
     yield ""

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     path
     for path in sorted(ROOT.rglob("*.md"))
-    if not {".venv", "node_modules", "data"} & set(path.relative_to(ROOT).parts)
+    if not {".peers", ".venv", "node_modules", "data"} & set(path.relative_to(ROOT).parts)
 ]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
 
