@@ -277,7 +277,7 @@ async def save_draft(
         values=dict(values),
         correction=dict(correction) if correction is not None else None,
     )
-    saved_at = await session.scalar(
+    saved_at: datetime | None = await session.scalar(
         statement.on_conflict_do_update(
             index_elements=[drafts.c.item_id, drafts.c.person],
             set_={

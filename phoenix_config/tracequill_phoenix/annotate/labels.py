@@ -252,7 +252,7 @@ def phoenix_names(labels: Sequence[Label]) -> list[str]:
 
 def label_names(labels: Sequence[Label]) -> list[str]:
     """Give the annotation names of *labels*, of tags one each."""
-    names = []
+    names: list[str] = []
     for label in labels:
         if label.multiple:
             names.extend(tag_name(label.name, choice.label) for choice in label.values)

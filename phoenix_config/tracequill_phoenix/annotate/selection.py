@@ -14,7 +14,7 @@ from typing import Any
 
 from phoenix.db import models
 from phoenix.trace.dsl.filter import SpanFilter, SpanFilterError
-from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, literal, or_, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -154,7 +154,7 @@ async def _insert(
         .subquery("found")
     )
     columns = {
-        "queue_id": func.cast(queue_id, items.c.queue_id.type),
+        "queue_id": literal(queue_id, items.c.queue_id.type),
         "number": last + func.row_number().over(order_by=(rows.c.rank, rows.c.id)),
         "rank": rows.c.rank,
         "span_rowid": rows.c.id,

@@ -6,14 +6,12 @@ one transaction, and what the page sends twice is done once.
 
 from __future__ import annotations
 
-import base64
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
@@ -21,16 +19,13 @@ from tracequill_phoenix.annotate import answers, history, leases, people, queues
 from tracequill_phoenix.annotate.answers import LeaseLostError, Submission
 from tracequill_phoenix.annotate.clean import clean_json
 from tracequill_phoenix.annotate.errors import invalid
-from tracequill_phoenix.annotate.history import short, summary
 from tracequill_phoenix.annotate.items_shown import find_item, flag_json, shown
-from tracequill_phoenix.annotate.people import Person, names_of
+from tracequill_phoenix.annotate.people import Person
 from tracequill_phoenix.annotate.phoenix_labels import Changes
 from tracequill_phoenix.annotate.queues import Queue
 from tracequill_phoenix.annotate.selection_form import Text
-from tracequill_phoenix.annotate.tables import flags, inputs
 from tracequill_phoenix.api.access import NOT_LOCKED, Database
 from tracequill_phoenix.api.annotation import (
-    Asking,
     Me,
     QueueRoute,
     in_transaction,
@@ -97,7 +92,7 @@ class Timing(BaseModel):
     shown_at: datetime | None = None
     first_key_at: datetime | None = None
     submitted_at: datetime | None = None
-    keys: int | None = Field(None, ge=0, le=2_000_000_000)
+    keys: Annotated[int, Field(ge=0, le=2_000_000_000)] | None = None
 
 
 class NewAnswer(Said):
@@ -113,13 +108,6 @@ class NewFlag(Said):
 
     flag_id: UUID
     question: Annotated[Text, Field(min_length=1, max_length=10_000)]
-
-
-class NewReply(_Body):
-    """What the manager says."""
-
-    reply: Annotated[Text, Field(min_length=1, max_length=10_000)]
-    give_to_others: bool = False
 
 
 class Undone(_Body):
@@ -322,89 +310,6 @@ async def flag(
         raise
 
 
-@router.get("/flags")
-async def list_flags(
-    queue_id: int, database: Database, person: Asking, open: bool = True
-) -> Response:
-    """List what people ask the manager."""
-    async with database() as session:
-        queue = await queues.find_for(session, queue_id, person)
-        queue.require_managing(person)
-        statement = (
-            select(flags, inputs.c.question.label("about"), inputs.c.answer)
-            .outerjoin(inputs, inputs.c.item_id == flags.c.item_id)
-            .where(flags.c.queue_id == queue_id, flags.c.withdrawn_at.is_(None))
-            .order_by(flags.c.asked_at.desc())
-            .limit(1000)
-        )
-        if open:
-            statement = statement.where(flags.c.replied_at.is_(None))
-        rows = (await session.execute(statement)).all()
-        names = await names_of(
-            session, [who for row in rows for who in (row.person, row.replied_by)]
-        )
-    return json_answer(
-        [
-            flag_json(row, names)
-            | {
-                "item_id": row.item_id,
-                "person": row.person,
-                "name": names[row.person],
-                "conversation_preview": {"question": short(row.about), "answer": short(row.answer)},
-            }
-            for row in rows
-        ]
-    )
-
-
-@router.post("/flags/{flag_id}/reply", dependencies=[NOT_LOCKED])
-async def reply(
-    queue_id: int,
-    flag_id: UUID,
-    body: NewReply,
-    request: Request,
-    database: Database,
-    person: Asking,
-) -> Response:
-    """Answer a person's question; theirs comes back to them first."""
-
-    async def work(session: AsyncSession, _: Changes) -> dict[str, Any]:
-        queue = await queues.find_for(session, queue_id, person)
-        queue.require_managing(person)
-        row = await history.reply(
-            session, queue, flag_id, person, body.reply, give_to_others=body.give_to_others
-        )
-        return {"flag": flag_json(row, await names_of(session, [row.replied_by]))}
-
-    return json_answer(await in_transaction(database, request, work))
-
-
-@router.get("/recent")
-async def list_recent(queue_id: int, database: Database, me: Me) -> Response:
-    """List what can be undone, the newest first."""
-    async with database() as session:
-        await _mine(session, queue_id, me)
-        done = await history.recent(session, queue_id, me)
-        ids = [row.item_id for row in done]
-        found = await session.execute(
-            select(inputs.c.item_id, inputs.c.question).where(inputs.c.item_id.in_(ids))
-        )
-        questions = {row.item_id: row.question for row in found}
-    return json_answer(
-        [
-            {
-                "kind": row.kind,
-                "item_id": row.item_id,
-                "answer_id": str(row.answer_id) if row.answer_id else None,
-                "at": row.at,
-                "question": short(questions.get(row.item_id), 120),
-                "summary": summary(row.values),
-            }
-            for row in done
-        ]
-    )
-
-
 @router.post("/undo", dependencies=[NOT_LOCKED])
 async def undo(
     queue_id: int, body: Undone, request: Request, database: Database, me: Me
@@ -432,69 +337,3 @@ async def reopen(
         return (await _shown(session, queue, [item_id], me, request))[0]
 
     return json_answer(await in_transaction(database, request, work))
-
-
-@router.get("/mine")
-async def list_mine(
-    queue_id: int,
-    database: Database,
-    me: Me,
-    search: Text = "",
-    kind: Literal["", "answer", "skip", "flag"] = "",
-    limit: Annotated[int, Field(ge=1, le=200)] = 50,
-    cursor: str = "",
-) -> Response:
-    """List what this person has done, the newest first, that contains *search*."""
-    async with database() as session:
-        await _mine(session, queue_id, me)
-        rows = await history.mine(
-            session,
-            queue_id,
-            me,
-            search=search,
-            kind=kind,
-            limit=limit + 1,
-            before=_from_cursor(cursor),
-        )
-        names = await names_of(session, [row.replied_by for row in rows])
-    page = [
-        {
-            "kind": row.kind,
-            "item_id": row.item_id,
-            "answer_id": str(row.answer_id) if row.answer_id else None,
-            "at": row.at,
-            "question": short(row.question),
-            "answer": short(row.answer),
-            "values": row.values,
-            "correction": row.correction,
-            "flag": _asked(row, names) if row.kind == "flag" else None,
-        }
-        for row in rows[:limit]
-    ]
-    last = rows[limit - 1] if len(rows) > limit else None
-    return json_answer(page, next_cursor=_to_cursor(last.at, last.item_id) if last else None)
-
-
-def _asked(row: Any, names: dict[str, str]) -> dict[str, Any]:
-    return {
-        "flag_id": str(row.flag_id),
-        "question": row.asked,
-        "asked_at": row.asked_at,
-        "reply": row.reply,
-        "replied_by": names.get(row.replied_by, row.replied_by),
-        "replied_at": row.replied_at,
-    }
-
-
-def _to_cursor(at: datetime, item_id: int) -> str:
-    return base64.urlsafe_b64encode(f"{at.isoformat()} {item_id}".encode()).decode()
-
-
-def _from_cursor(cursor: str) -> tuple[datetime, int]:
-    if not cursor:
-        return _ALL_OF_TIME
-    try:
-        at, item_id = base64.urlsafe_b64decode(cursor).decode().split(" ")
-        return datetime.fromisoformat(at), int(item_id)
-    except ValueError as error:
-        raise invalid(f"the cursor {cursor!r} is none of ours; leave it out.") from error

@@ -194,7 +194,7 @@ def rows(server: PhoenixServer, query: str, *values: Any) -> list[Json]:
     return run(fetch())
 
 
-def annotations(server: PhoenixServer, span_id: str) -> list[Json]:
+def span_annotations(server: PhoenixServer, span_id: str) -> list[Json]:
     """Give Phoenix's annotations of a span, as its table holds them."""
     found = rows(
         server,

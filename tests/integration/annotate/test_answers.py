@@ -11,10 +11,10 @@ from tests.integration.annotate.rig import (
     Call,
     Json,
     Worker,
-    annotations,
     named,
     path_of,
     rows,
+    span_annotations,
     write_calls,
 )
 from tests.integration.fixtures_phoenix import PhoenixServer
@@ -47,7 +47,7 @@ def test_an_answer_is_an_annotation_in_phoenix_and_a_copy_here(
     assert item["conversation"]["question"] == "Where is my order?"
     assert (item["model"], item["user"], item["session_id"]) == ("gpt-4o", "u-7", "s-1")
     assert answered["answer"]["seconds"] == 4
-    assert annotations(phoenix_server, span_id) == [
+    assert span_annotations(phoenix_server, span_id) == [
         {
             "name": "quality",
             "label": "good",
@@ -97,7 +97,7 @@ def test_what_is_missing_is_said_and_nothing_is_kept(
 
     assert (refused["code"], refused["missing"]) == ("incomplete", ["quality"])
     assert ana.answer(item, "great", status=422)["code"] == "invalid"
-    assert annotations(phoenix_server, span_id) == []
+    assert span_annotations(phoenix_server, span_id) == []
 
 
 def test_a_lost_lease_is_said_and_what_was_typed_is_kept(
@@ -115,7 +115,7 @@ def test_a_lost_lease_is_said_and_what_was_typed_is_kept(
     draft = ana.get(path_of(item))["draft"]
     assert draft["values"] == {"quality": {"label": "good"}}
     assert draft["correction"]["text"] == "Better."
-    assert annotations(phoenix_server, span_id) == []
+    assert span_annotations(phoenix_server, span_id) == []
 
 
 def test_a_lease_that_ran_out_still_counts_while_nobody_else_has_the_question(
@@ -143,7 +143,7 @@ def test_several_people_answer_one_question_and_do_not_see_each_other(
     assert for_ben["answer"] is None
     ben.answer(for_ben, "bad")
 
-    said = [(row["identifier"], row["label"]) for row in annotations(phoenix_server, span_id)]
+    said = [(row["identifier"], row["label"]) for row in span_annotations(phoenix_server, span_id)]
     assert said == [("tracequill:Ana", "good"), ("tracequill:Ben", "bad")]
     assert ana.get(f"/queues/{queue['queue_id']}")["done"] == 1
 
@@ -172,7 +172,7 @@ def test_every_kind_of_label_is_stored_as_phoenix_stores_it(
 
     ana.answer(item, values=values, correction={"text": "It left\non Monday."})
 
-    found = {row["name"]: row for row in annotations(phoenix_server, span_id)}
+    found = {row["name"]: row for row in span_annotations(phoenix_server, span_id)}
     assert sorted(found) == ["correction", "remark", "stars", "tags: rude", "tags: wrong"]
     assert (found["tags: wrong"]["label"], found["tags: wrong"]["score"]) == ("wrong", 3)
     assert (found["stars"]["score"], found["stars"]["explanation"]) == (4.5, "nearly")
@@ -194,11 +194,11 @@ def test_undo_takes_an_answer_back_here_and_in_phoenix(
     assert undone["undone"] == "answer"
     assert undone["item"]["state"] == "leased"
     assert undone["item"]["draft"]["values"] == {"quality": {"label": "good"}}
-    assert annotations(phoenix_server, span_id) == []
+    assert span_annotations(phoenix_server, span_id) == []
     assert ben.lease(queue) == []
     assert ana.get(f"/queues/{queue['queue_id']}")["done"] == 0
     ana.answer(undone["item"], "bad")
-    assert [row["label"] for row in annotations(phoenix_server, span_id)] == ["bad"]
+    assert [row["label"] for row in span_annotations(phoenix_server, span_id)] == ["bad"]
 
 
 def test_undo_restores_what_stood_in_phoenix_before(
@@ -215,14 +215,14 @@ def test_undo_restores_what_stood_in_phoenix_before(
     }
     answer = ana.client.post("/v1/span_annotations?sync=true", json={"data": [annotation]})
     assert answer.status_code == 200, answer.text
-    before = annotations(phoenix_server, span_id)
+    before = span_annotations(phoenix_server, span_id)
     (item,) = ana.lease(ana.create("restore", "restore"))
     ana.answer(item)
-    assert annotations(phoenix_server, span_id) != before
+    assert span_annotations(phoenix_server, span_id) != before
 
     ana.post(f"/queues/{item['queue_id']}/undo", {"item_id": item["item_id"]})
 
-    assert annotations(phoenix_server, span_id) == before
+    assert span_annotations(phoenix_server, span_id) == before
 
 
 def test_an_answer_can_be_changed_and_the_change_undone(
@@ -238,10 +238,10 @@ def test_an_answer_can_be_changed_and_the_change_undone(
     second = ana.answer(item, "bad", replaces=first["answer_id"])["answer"]
 
     assert second["replaces"] == first["answer_id"]
-    assert [row["label"] for row in annotations(phoenix_server, span_id)] == ["bad"]
+    assert [row["label"] for row in span_annotations(phoenix_server, span_id)] == ["bad"]
     undone = ana.post(f"/queues/{queue['queue_id']}/undo", {})
     assert undone["item"]["answer"]["answer_id"] == first["answer_id"]
-    assert [row["label"] for row in annotations(phoenix_server, span_id)] == ["good"]
+    assert [row["label"] for row in span_annotations(phoenix_server, span_id)] == ["good"]
     assert ana.get(f"/queues/{queue['queue_id']}")["done"] == 1
 
 

@@ -1,0 +1,219 @@
+"""Who may do what with a queue, and from where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.annotate.rig import (
+    API,
+    QUALITY,
+    Call,
+    Worker,
+    named,
+    path_of,
+    span_annotations,
+    write_calls,
+)
+from tests.integration.fixtures_phoenix import ADMIN_SECRET, PhoenixServer
+
+pytestmark = pytest.mark.integration
+
+PASSWORD = "Correct-Horse-7"
+
+
+@pytest.fixture(scope="module")
+def people(phoenix_with_users: PhoenixServer) -> Iterator[dict[str, Worker]]:
+    """A member who makes queues, another one, two viewers, and an administrator."""
+    with ExitStack() as stack:
+        bearer = {"Authorization": f"Bearer {ADMIN_SECRET}"}
+        admin = stack.enter_context(phoenix_with_users.client(**bearer))
+        found = {"admin": Worker(admin)}
+        for name, role in (
+            ("mia", "MEMBER"),
+            ("max", "MEMBER"),
+            ("vera", "VIEWER"),
+            ("viktor", "VIEWER"),
+        ):
+            found[name] = Worker(stack.enter_context(phoenix_with_users.client()))
+            _sign_in(admin, found[name].client, name, role)
+        yield found
+
+
+def _sign_in(admin: httpx.Client, client: httpx.Client, name: str, role: str) -> None:
+    user = {
+        "auth_method": "LOCAL",
+        "email": f"{name}@example.org",
+        "username": name,
+        "role": role,
+        "password": PASSWORD,
+    }
+    created = admin.post("/v1/users", json={"user": user, "send_welcome_email": False})
+    assert created.status_code in (201, 409), created.text
+    answer = client.post("/auth/login", json={"email": user["email"], "password": PASSWORD})
+    assert answer.status_code == 204, answer.text
+
+
+def test_an_answer_is_the_row_that_phoenixs_own_page_would_write(
+    phoenix_with_users: PhoenixServer, people: dict[str, Worker]
+) -> None:
+    (span_id,) = write_calls(phoenix_with_users, "users", [Call()])
+    queue = people["mia"].create("users", "users")
+    (item,) = people["mia"].lease(queue)
+    me = people["mia"].get("/me")["person"]
+
+    people["mia"].answer(item)
+
+    (row,) = span_annotations(phoenix_with_users, span_id)
+    assert me["name"] == "mia"
+    assert row["identifier"] == me["person"]
+    assert row["identifier"].startswith("px-app:")
+    assert row["user_id"] is not None
+    _label_in_phoenix(people["mia"].client, span_id, "bad")
+    (edited,) = span_annotations(phoenix_with_users, span_id)
+    assert (edited["label"], edited["identifier"]) == ("bad", me["person"])
+
+
+def _label_in_phoenix(client: httpx.Client, span_id: str, label: str) -> None:
+    """Do what Phoenix's own page does when a label is chosen there."""
+
+    def graphql(query: str, **variables: Any) -> Any:
+        body = client.post("/graphql", json={"query": query, "variables": variables}).json()
+        assert not body.get("errors"), body
+        return body["data"]
+
+    node = graphql("query($id: String!) { getSpanByOtelId(spanId: $id) { id } }", id=span_id)
+    annotation = {
+        "spanId": node["getSpanByOtelId"]["id"],
+        "name": "quality",
+        "label": label,
+        "annotatorKind": "HUMAN",
+        "source": "APP",
+        "metadata": {},
+    }
+    graphql(
+        "mutation($input: [CreateSpanAnnotationInput!]!) { createSpanAnnotations(input: $input)"
+        " { spanAnnotations { id } } }",
+        input=[annotation],
+    )
+
+
+def test_a_viewer_answers_the_queues_that_they_are_assigned_to_and_does_nothing_more(
+    phoenix_with_users: PhoenixServer, people: dict[str, Worker]
+) -> None:
+    write_calls(phoenix_with_users, "viewers", [Call(), Call()])
+    mia, vera, viktor = people["mia"], people["vera"], people["viktor"]
+    queue = mia.create("viewers", "viewers", members=["vera@example.org"])
+    path = f"/queues/{queue['queue_id']}"
+
+    assert [member["name"] for member in queue["members"]] == ["vera"]
+    assert [shown["name"] for shown in vera.get("/queues")] == ["viewers"]
+    assert vera.get("/me")["waiting"] == 2
+    (item,) = vera.lease(queue)
+    vera.answer(item)
+    vera.post(f"{path}/undo")
+    vera.answer(item)
+
+    assert viktor.get("/queues") == []
+    assert viktor.get(path, 404)["code"] == "not_found"
+    assert viktor.post(f"{path}/lease", {"count": 1}, 404)["code"] == "not_found"
+    assert viktor.answer(item, status=404)["code"] == "not_found"
+    for forbidden in (vera, viktor):
+        body = {"name": "theirs", "labels": [QUALITY]}
+        assert forbidden.post("/queues", body, 403)["code"] == "not_allowed"
+        preview = forbidden.post("/selection/preview", {"project": "viewers"}, 403)
+        assert preview["code"] == "not_allowed"
+        for readable in ("people", "projects", "label-configs", "projects/viewers/facets"):
+            assert forbidden.get(f"/{readable}", 403)["code"] == "not_allowed"
+    assert vera.call("PATCH", path, {"overlap": 2}, 403)["code"] == "not_allowed"
+    assert vera.get(f"{path}/flags", 403)["code"] == "not_allowed"
+    assert vera.post(f"{path}/items", {"project": "viewers"}, 403)["code"] == "not_allowed"
+    assert vera.call("DELETE", path, status=403)["code"] == "not_allowed"
+
+
+def test_a_member_manages_their_own_queues_and_an_administrator_all(
+    phoenix_with_users: PhoenixServer, people: dict[str, Worker]
+) -> None:
+    write_calls(phoenix_with_users, "members", [Call()])
+    queue = people["mia"].create("members", "members")
+    path = f"/queues/{queue['queue_id']}"
+
+    assert people["max"].call("PATCH", path, {"overlap": 2}, 403)["code"] == "not_allowed"
+    assert people["max"].get(path)["may_manage"] is False
+    assert people["mia"].call("PATCH", path, {"overlap": 2})["overlap"] == 2
+    assert people["admin"].call("PATCH", path, {"name": "renamed"})["name"] == "renamed"
+    assert len(people["max"].lease(queue)) == 1
+    people["mia"].call("PATCH", path, {"assigned_only": True, "members": ["mia"]})
+    assert people["max"].post(f"{path}/lease", {"count": 1}, 403)["code"] == "not_allowed"
+    people["mia"].call("PATCH", path, {"archived": True})
+    assert people["mia"].post(f"{path}/lease", {"count": 1}, 409)["code"] == "archived"
+    assert people["mia"].call("DELETE", path, status=204) is None
+
+
+def test_nobody_gets_in_unsigned(phoenix_with_users: PhoenixServer) -> None:
+    with phoenix_with_users.client() as client:
+        for method, path in (
+            ("GET", "/me"),
+            ("GET", "/queues"),
+            ("POST", "/queues"),
+            ("POST", "/queues/1/lease"),
+            ("POST", "/queues/1/items/1/answer"),
+        ):
+            answer = client.request(method, f"{API}{path}", json={} if method == "POST" else None)
+            assert answer.status_code == 401, path
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, "cross_site"),
+        ({"Sec-Fetch-Site": "same-site"}, "cross_site"),
+        ({"Origin": "https://evil.example"}, "cross_site"),
+        ({"Origin": "null"}, "cross_site"),
+        ({"Host": "evil.example"}, "unknown_host"),
+    ],
+)
+def test_no_other_site_writes(
+    phoenix_server: PhoenixServer, headers: dict[str, str], code: str
+) -> None:
+    write_calls(phoenix_server, "sites", [Call()])
+    with named(phoenix_server, "Ana") as ana:
+        queue = ana.create(f"sites {headers}", "sites")
+        (item,) = ana.lease(queue)
+        path = f"{API}{path_of(item)}/skip"
+
+        refused = ana.client.post(path, json={}, headers=headers)
+        own = {"Sec-Fetch-Site": "same-origin", "Origin": phoenix_server.base_url}
+        taken = ana.client.post(path, json={}, headers=own)
+
+    assert (refused.status_code, refused.json()["code"]) == (403, code)
+    assert taken.status_code == 200
+
+
+def test_a_name_is_asked_for_and_kept_as_it_was_first_written(
+    phoenix_server: PhoenixServer,
+) -> None:
+    write_calls(phoenix_server, "names", [Call()])
+    with phoenix_server.client() as client:
+        worker = Worker(client)
+        queue = worker.create("names", "names")
+        path = f"/queues/{queue['queue_id']}/lease"
+
+        assert worker.get("/me")["needs_name"] is True
+        assert worker.post(path, {"count": 1}, 403)["code"] == "name_needed"
+        assert worker.call("PUT", "/me/name", {"name": " \u202e "}, 422)["code"] == "invalid"
+        assert worker.call("PUT", "/me/name", {"name": "  Zoë  Q "})["person"]["name"] == "Zoë Q"
+        assert worker.call("PUT", "/me/name", {"name": "zoë q"})["person"]["name"] == "Zoë Q"
+        assert len(worker.lease(queue)) == 1
+
+
+def test_the_description_names_every_route(phoenix_server: PhoenixServer) -> None:
+    with phoenix_server.client() as client:
+        paths = client.get(f"{API}/openapi.json").json()["paths"]
+
+    assert "/tracequill/api/queues/{queue_id}/items/{item_id}/answer" in paths
+    assert "/tracequill/api/datasets" in paths
