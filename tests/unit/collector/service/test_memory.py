@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -98,3 +99,37 @@ async def test_another_c_library_is_left_alone(process: _Process) -> None:
 def test_a_name_that_no_c_library_has_is_no_function() -> None:
     assert memory._function("tracequill_has_no_such_function") is None
     assert memory._resident_bytes() >= 0
+
+
+@pytest.fixture
+def collector_of_cycles() -> Iterator[None]:
+    """Put back what a test sets for the whole process."""
+    threshold = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*threshold)
+
+
+@pytest.mark.usefixtures("collector_of_cycles")
+def test_what_was_made_at_the_start_is_never_looked_at_again() -> None:
+    before = gc.get_threshold()
+    made = [[]]  # type: ignore[var-annotated]
+
+    memory.settle()
+
+    assert gc.get_freeze_count() > 1000
+    assert not any(one is made for one in gc.get_objects())
+    assert gc.get_threshold()[0] > before[0]
+
+
+@pytest.mark.usefixtures("collector_of_cycles")
+def test_cycles_that_come_later_still_go() -> None:
+    memory.settle()
+    cycle: list[object] = []
+    cycle.append(cycle)
+    number = id(cycle)
+
+    del cycle
+    gc.collect()
+
+    assert not any(id(one) == number for one in gc.get_objects())
