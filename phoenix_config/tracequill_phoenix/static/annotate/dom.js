@@ -104,7 +104,7 @@ export function link(address, fill, title = "") {
   fill(made);
   // What a link says and where it leads can differ: the host is always there to be read.
   const host = url.protocol === "mailto:" ? url.pathname : url.host;
-  if (!made.textContent.includes(host)) {
+  if (![address, url.href, host].includes(made.textContent)) {
     made.append(element("span", { class: "link-host" }));
     appendText(made.lastChild, ` (${host})`);
   }

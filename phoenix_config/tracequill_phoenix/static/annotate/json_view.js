@@ -115,7 +115,11 @@ export function renderJson(text, label = "JSON") {
   if (value === null) return null;
   const isSmall = count(value, VALUES_OPEN) <= VALUES_OPEN;
   const area = { class: "json", dir: "ltr", role: "group", "aria-label": label };
-  return element("div", area, drawn(value, isSmall ? DEPTH_MAX : 2));
+  const openLevels = isSmall ? DEPTH_MAX : 2;
+  if (!value.entries?.length) return element("div", area, drawn(value, openLevels));
+  const list = element("ul", { class: `json-${value.kind}` });
+  appendEntries(list, value.entries, 0, openLevels - 1);
+  return element("div", area, list);
 }
 
 function count(value, most) {

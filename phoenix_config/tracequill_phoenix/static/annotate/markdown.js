@@ -16,7 +16,7 @@ export function renderMarkdown(text) {
   if (text.length > MARKDOWN_CHARACTERS_MAX) {
     fragment.append(plainBlock(text));
   } else {
-    appendBlocks(fragment, parseBlocks(text), false);
+    appendBlocks(fragment, parseBlocks(text), "auto");
   }
   return fragment;
 }
@@ -43,34 +43,35 @@ export function codeBlock(text, language = "", label = "Code") {
   return element("figure", { class: "code" }, header, element("pre", area, code));
 }
 
-function appendBlocks(parent, blocks, isTight) {
-  for (const block of blocks) parent.append(blockOf(block, isTight));
+// The outermost block finds its direction by itself; a block inside it must have no direction of its
+// own, or the outer one would not look at its text.
+function appendBlocks(parent, blocks, direction, isTight = false) {
+  for (const block of blocks) parent.append(blockOf(block, direction, isTight));
 }
 
-function blockOf(block, isTight) {
+function blockOf(block, dir, isTight) {
   if (block.kind === "code") return codeBlock(block.text, block.language);
   if (block.kind === "rule") return element("hr");
-  if (block.kind === "list") return listOf(block);
+  if (block.kind === "list") return listOf(block, dir);
   if (block.kind === "table") return tableOf(block);
   if (block.kind === "quote") {
-    const quote = element("blockquote", { dir: "auto" });
-    appendBlocks(quote, block.blocks, false);
+    const quote = element("blockquote", { dir });
+    appendBlocks(quote, block.blocks, null);
     return quote;
   }
   if (block.kind === "heading") {
     // The page has headings of its own above these.
     const level = Math.min(6, block.level + 2);
-    return inlineIn(element(`h${level}`, { dir: "auto" }), block.text);
+    return inlineIn(element(`h${level}`, { dir }), block.text);
   }
-  const paragraph = element(isTight ? "div" : "p", { dir: "auto" });
-  return inlineIn(paragraph, block.text);
+  return inlineIn(element(isTight ? "div" : "p", { dir }), block.text);
 }
 
-function listOf(block) {
+function listOf(block, dir) {
   const start = block.isOrdered && block.start !== 1 ? String(block.start) : null;
-  const list = element(block.isOrdered ? "ol" : "ul", { dir: "auto", start });
+  const list = element(block.isOrdered ? "ol" : "ul", { dir, start });
   for (const item of block.items) {
-    const entry = element("li", { dir: "auto", class: item.task ? "task" : null });
+    const entry = element("li", { class: item.task ? "task" : null });
     if (item.task) {
       const isDone = item.task === "x";
       const label = isDone ? "done" : "not done";
@@ -78,7 +79,7 @@ function listOf(block) {
         element("span", { role: "img", class: "task-box", "aria-label": label }, isDone ? "☑" : "☐"),
       );
     }
-    appendBlocks(entry, item.blocks, block.isTight);
+    appendBlocks(entry, item.blocks, null, block.isTight);
     list.append(entry);
   }
   return list;
@@ -111,7 +112,7 @@ function inlineIn(parent, text) {
   return parent;
 }
 
-function appendInline(parent, nodes, depth) {
+function appendInline(parent, nodes, depth, isInLink = false) {
   if (depth > NESTING_MAX) {
     appendText(parent, textOf(nodes));
     return;
@@ -125,20 +126,24 @@ function appendInline(parent, nodes, depth) {
       const code = element("code", { dir: "ltr" });
       appendText(code, node.text);
       parent.append(code);
+    } else if (isInLink && node.address !== undefined) {
+      // A link holds no other: of an address or image inside it the text remains.
+      appendInline(parent, node.children, depth + 1, isInLink);
     } else if (node.kind === "link") {
       parent.append(linkOf(node, depth));
     } else if (node.kind === "image") {
       parent.append(imageOf(node));
     } else {
       const made = element(ELEMENTS[node.kind]);
-      appendInline(made, node.children, depth + 1);
+      appendInline(made, node.children, depth + 1, isInLink);
       parent.append(made);
     }
   }
 }
 
 function linkOf(node, depth) {
-  const made = link(node.address, (area) => appendInline(area, node.children, depth + 1), node.title);
+  const fill = (area) => appendInline(area, node.children, depth + 1, true);
+  const made = link(node.address, fill, node.title);
   if (safeAddress(node.address) === null) {
     made.title = "This address is not opened from here";
     if (textOf(node.children) !== node.address) appendText(made, ` (${node.address.slice(0, 200)})`);

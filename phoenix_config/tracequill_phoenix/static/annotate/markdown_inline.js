@@ -10,7 +10,7 @@ const SPACE = /\s/;
 const SPECIAL = /[\\`<h[!\]*_~&\n]/g;
 const AUTOLINK = /<((?:https?:|mailto:)[^\s<>]{1,2000})>/iy;
 const LINE_BREAK_TAG = /<br ?\/?>/iy;
-const BARE_ADDRESS = /https?:\/\/[^\s<>"`\\^{|}]{1,2000}/iy;
+const BARE_ADDRESS = /https?:\/\/[^\s<>"`\\^{|}[\]]{1,2000}/iy;
 const ENTITY = /&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|(amp|lt|gt|quot|apos|nbsp|hellip|mdash|ndash));/iy;
 const NAMED = {
   amp: "&",
@@ -137,7 +137,7 @@ class Inline {
       return;
     }
     // The end of a sentence, or the emphasis around the address, is not its end.
-    let address = found[0].replace(/[.,;:!?'*_~\]]{1,100}$/, "");
+    let address = found[0].replace(/[.,;:!?'*_~]{1,100}$/, "");
     if (address.endsWith(")") && !address.includes("(")) address = address.slice(0, -1);
     this.at -= found[0].length - address.length;
     this.address(address);

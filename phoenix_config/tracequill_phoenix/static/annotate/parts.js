@@ -60,7 +60,7 @@ function textPart(part, { limit = FOLD_CHARACTERS, texts = [] } = {}) {
     const shown = isWhole ? part.text : start;
     area.replaceChildren(isAsWritten ? plainBlock(shown) : renderMarkdown(shown));
     if (!isWhole) {
-      const words = `Show all ${grouped(part.size)} characters`;
+      const words = `… Show all ${grouped(part.size)} characters`;
       area.append(
         button(words, { class: "fold-button", "aria-expanded": "false" }, () => {
           isWhole = true;

@@ -1,0 +1,105 @@
+// The questions that this page holds: taken ahead, so that the next one is there at once; kept alive
+// while it is open; given back when it closes. What is done with them it does not know.
+
+import { ApiError, call } from "./api.js";
+
+const AHEAD = 4;
+const HELD_MAX = 20;
+const LOOK_AGAIN_MS = 30_000;
+
+export class Supply {
+  #taking = null;
+  #timer = null;
+  #lookAgain = null;
+
+  /** *events*: arrived(items), lost(itemIds), state(), failed(error). *held()* gives all item ids. */
+  constructor(queue, held, events) {
+    this.path = `/queues/${queue.queue_id}`;
+    this.seconds = queue.lease_seconds;
+    this.held = held;
+    this.events = events;
+    this.waiting = queue.waiting;
+    this.heldByOthers = 0;
+    this.isEmpty = false;
+    this.lastContact = Date.now();
+    document.addEventListener("visibilitychange", () => {
+      // A laptop that was closed: what it held may be somebody else's now.
+      if (document.visibilityState === "visible" && this.#isOverdue()) this.beat();
+    });
+    this.#timer = setInterval(() => this.beat(), (this.seconds * 1000) / 3);
+  }
+
+  #isOverdue() {
+    return Date.now() - this.lastContact > (this.seconds * 1000) / 3;
+  }
+
+  /** Take more, if fewer than enough lie *ahead*. */
+  fill(ahead) {
+    const { length } = this.held();
+    if (ahead >= AHEAD || length >= HELD_MAX || this.#taking) return this.#taking ?? Promise.resolve();
+    return this.take(Math.min(AHEAD - ahead, HELD_MAX - length));
+  }
+
+  /** Take up to *count*; or the one item named. */
+  take(count, itemId = null) {
+    if (this.#taking && itemId === null) return this.#taking;
+    clearTimeout(this.#lookAgain);
+    const have = this.held();
+    const body = itemId === null ? { count, have } : { have, item_id: itemId };
+    const before = this.#taking ?? Promise.resolve();
+    const taking = before
+      .then(() => call("POST", `${this.path}/lease`, body))
+      .then((found) => this.#took(found, count, itemId))
+      .catch((error) => this.#failed(error, itemId))
+      .finally(() => {
+        if (this.#taking === taking) this.#taking = null;
+      });
+    this.#taking = taking;
+    return taking;
+  }
+
+  #took(found, count, itemId) {
+    this.lastContact = Date.now();
+    this.waiting = found.waiting;
+    this.heldByOthers = found.held_by_others ?? 0;
+    if (itemId === null) this.isEmpty = found.items.length < count;
+    if (found.lost.length) this.events.lost(found.lost);
+    this.events.arrived(found.items, itemId);
+    this.events.state();
+    if (this.isEmpty) this.#later();
+    return found.items;
+  }
+
+  #failed(error, itemId) {
+    if (!(error instanceof ApiError)) throw error;
+    this.events.failed(error, itemId);
+    if (error.mayPass) this.#later(4_000);
+    return [];
+  }
+
+  #later(wait = LOOK_AGAIN_MS) {
+    clearTimeout(this.#lookAgain);
+    this.#lookAgain = setTimeout(() => this.events.look(), wait);
+  }
+
+  /** Say that the page is still there. */
+  async beat() {
+    const have = this.held();
+    if (have.length === 0) return;
+    try {
+      const found = await call("POST", `${this.path}/heartbeat`, { have });
+      this.lastContact = Date.now();
+      if (found.lost.length) this.events.lost(found.lost);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.events.failed(error, null);
+    }
+  }
+
+  /** While the page closes: others may have these. */
+  release(itemIds) {
+    if (itemIds.length === 0) return;
+    const body = { have: itemIds };
+    call("POST", `${this.path}/release`, body, { keepalive: true }).catch(() => {});
+  }
+}
