@@ -5,7 +5,7 @@ Nothing here knows what a command does, and nothing imports Phoenix.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -60,6 +60,23 @@ class PhoenixClient:
         """Give the JSON that PUT *path* answers."""
         return self._call("PUT", path, json=body)
 
+    def download(self, path: str, write: Callable[[bytes], object], **params: Any) -> None:
+        """Give the bytes that GET *path* answers to *write*, piece by piece.
+
+        *write* is called only when the answer is no refusal.
+        """
+        try:
+            with self._http.stream("GET", path, params=params) as response:
+                if not response.is_success:
+                    response.read()
+                    raise self._failure(response, path)
+                for piece in response.iter_bytes():
+                    write(piece)
+        except httpx.TimeoutException as error:
+            raise self._too_late() from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._nobody_there() from error
+
     def pages(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
         """Give every item of a list that Phoenix answers in pages."""
         params["limit"] = _PAGE
@@ -74,17 +91,23 @@ class PhoenixClient:
         try:
             response = self._http.request(method, path, **arguments)
         except httpx.TimeoutException as error:
-            raise CommandError(
-                f"Phoenix at {self._base_url} did not answer in time. See whether it is busy."
-            ) from error
+            raise self._too_late() from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise CommandError(
-                f"Phoenix does not answer at {self._base_url}. Start it with 'tracequill up', "
-                "or say where it is with TRACEQUILL_PHOENIX_URL."
-            ) from error
+            raise self._nobody_there() from error
         if response.is_success:
             return _json(response, self._base_url)
         raise self._failure(response, path)
+
+    def _too_late(self) -> CommandError:
+        return CommandError(
+            f"Phoenix at {self._base_url} did not answer in time. See whether it is busy."
+        )
+
+    def _nobody_there(self) -> CommandError:
+        return CommandError(
+            f"Phoenix does not answer at {self._base_url}. Start it with 'tracequill up', "
+            "or say where it is with TRACEQUILL_PHOENIX_URL."
+        )
 
     def _failure(self, response: httpx.Response, path: str) -> CommandError:
         status = response.status_code

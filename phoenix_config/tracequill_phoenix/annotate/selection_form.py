@@ -15,7 +15,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from tracequill_phoenix.annotate.clean import clean_text
 
 Text = Annotated[str, AfterValidator(clean_text)]
-Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(clean_text),
+]
+LongText = Annotated[str, StringConstraints(max_length=20_000), AfterValidator(clean_text)]
 Order = Literal["newest", "oldest", "random"]
 # The places where an OpenInference span holds text; messages are compared as JSON.
 _TEXTS = ("input.value", "output.value", "llm.input_messages", "llm.output_messages")
@@ -33,11 +38,12 @@ class Selection(BaseModel):
     user: Text | None = None
     text: Text | None = None
     not_labelled: bool = False
-    where: Annotated[Text, Field(max_length=20_000)] | None = Field(
-        None, description="Phoenix's span filter; given, it stands for all the fields above."
-    )
+    where: Annotated[
+        LongText | None,
+        Field(description="Phoenix's span filter; given, it stands for all the fields above."),
+    ] = None
     which: Literal["final_answers", "every_llm_span"] = "final_answers"
-    sample: int | None = Field(None, ge=1, description="A random choice of so many.")
+    sample: Annotated[int | None, Field(ge=1, description="A random choice of so many.")] = None
 
 
 def expression(selection: Selection, annotation_names: Sequence[str]) -> str:

@@ -1,0 +1,78 @@
+"""``tracequill queue`` beside the running Phoenix."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.integration.annotate.rig import Call, named, write_calls
+from tests.integration.fixtures_phoenix import PhoenixServer, clean_environment
+from tracequill.errors import CommandError, UsageError
+from tracequill_phoenix.cli.queue import app
+
+pytestmark = pytest.mark.integration
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def queue(
+    phoenix_server: PhoenixServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Command:
+    for name in os.environ.keys() - clean_environment().keys():
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TRACEQUILL_PHOENIX_URL", phoenix_server.base_url)
+    monkeypatch.chdir(tmp_path)
+
+    def ran(*arguments: str) -> Result:
+        result = CliRunner().invoke(app, arguments)
+        if isinstance(result.exception, (CommandError, UsageError)):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result
+
+    return ran
+
+
+@pytest.fixture(scope="module")
+def project(phoenix_server: PhoenixServer) -> str:
+    write_calls(phoenix_server, "command", [Call(), Call(model="claude"), Call(model="claude")])
+    with named(phoenix_server, "Ana") as ana:
+        ana.create("makes the label", "command")
+    return "command"
+
+
+def test_a_queue_is_made_added_to_and_listed(queue: Command, project: str) -> None:
+    where = "llm.model_name == 'claude'"
+    options = ["--project", project, "--annotation", "quality", "--overlap", "2", "--json"]
+
+    made = json.loads(queue("create", "from the shell", "--where", where, *options).output)
+    added = json.loads(queue("add", "from the shell", "--project", project, "--json").output)
+    listed = json.loads(queue("list", "--json").output)["queues"]
+
+    assert sorted(made) == ["items", "name", "url"]
+    assert (made["name"], made["items"]) == ("from the shell", 2)
+    assert "/tracequill/annotate/" in made["url"]
+    assert (added["added"], added["already"], added["items"]) == (1, 2, 3)
+    (row,) = [row for row in listed if row["name"] == "from the shell"]
+    assert (row["items"], row["overlap"], row["url"]) == (3, 2, made["url"])
+    assert "0 of 3 answers done" in queue("status", "from the shell").output
+
+
+def test_what_cannot_be_done_is_one_sentence(queue: Command, project: str) -> None:
+    options = ["--project", project, "--annotation", "quality"]
+    queue("create", "taken", *options)
+
+    with pytest.raises(CommandError, match="already"):
+        queue("create", "taken", *options)
+    with pytest.raises(UsageError, match="filter is not valid"):
+        queue("create", "wrong", "--where", "model ==", *options)
+    with pytest.raises(UsageError, match="no annotation config 'nowhere'"):
+        queue("create", "no label", "--project", project, "--annotation", "nowhere")
+    with pytest.raises(UsageError, match="Did you mean 'taken'"):
+        queue("status", "takne")

@@ -1,0 +1,30 @@
+"""Names from a cookie."""
+
+from __future__ import annotations
+
+import pytest
+
+from tracequill_phoenix.annotate.person_name import checked_name, from_cookie, to_cookie
+
+
+@pytest.mark.parametrize("name", ["Ana", "Zoë Müller", "李雷", "O'Brien; path=/", "100 %"])
+def test_a_name_comes_back_from_its_cookie(name: str) -> None:
+    value = to_cookie(checked_name(name))
+
+    assert from_cookie(value) == name
+    assert not set(value) & set(' ;,"\\')
+
+
+def test_spaces_and_ways_of_writing_do_not_make_two_people() -> None:
+    assert checked_name("  Zoe\u0308 \n Q ") == checked_name("Zoë Q")
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 65, "a\x00b", "a\u202eb", "a\u200bb", "\ud800"])
+def test_what_cannot_be_seen_is_no_name(name: str) -> None:
+    with pytest.raises(ValueError):
+        checked_name(name)
+
+
+@pytest.mark.parametrize("value", [None, "", "%FF", "%00", "%E2%80%AEx"])
+def test_a_cookie_that_is_none_of_ours_is_nobody(value: str | None) -> None:
+    assert from_cookie(value) is None
