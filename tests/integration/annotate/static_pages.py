@@ -13,8 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import tracequill_phoenix
 from playwright.sync_api import Browser, Page, sync_playwright
+
+import tracequill_phoenix
 
 STATIC = Path(tracequill_phoenix.__file__).parent / "static" / "annotate"
 POLICY = (
