@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -57,7 +58,14 @@ def holds(one: Streamed, direct_p99_ms: float) -> bool:
     report = one.report
     if report.failed_streams or not report.whole_streams:
         return False
+    if not is_load(report):
+        return False
     return report.transit_ms["p99"] - direct_p99_ms < MAX_ADDED_MS
+
+
+def is_load(report: Report) -> bool:
+    """Whether the upstream sent by the clock; else it is the limit, and nothing was tried."""
+    return bool(report.late_ms) and report.late_ms["p99"] < MAX_ADDED_MS
 
 
 async def measure_light(
@@ -94,9 +102,16 @@ async def measure_held(
     for streams in ladder:
         if not climbing:
             break
-        without = await read_streams(direct, folder, streams, seconds)
-        direct_p99[streams] = without.report.transit_ms.get("p99", 0.0)
-        say(f"{streams} streams, {DIRECT}: {_summary(without.report)}")
+        for _ in range(_TRIES):
+            without = await read_streams(direct, folder, streams, seconds)
+            say(f"{streams} streams, {DIRECT}: {_summary(without.report)}")
+            direct_p99_ms = without.report.transit_ms.get("p99", math.inf)
+            if is_load(without.report) and direct_p99_ms < MAX_ADDED_MS:
+                break
+        else:
+            say(f"{streams} streams are more than the upstream and the reader can do")
+            break
+        direct_p99[streams] = direct_p99_ms
         for name in list(climbing):
             for _ in range(_TRIES):
                 one = await read_streams(gateways[name], folder, streams, seconds)

@@ -160,7 +160,7 @@ def _held(held: Mapping[str, Any]) -> Iterator[str]:
         cells = ["", ""]
         if best:
             cells = [f"{best['added_p99_ms']:.1f} ms", f"{best['core_share']:.0%}"]
-        further = ["", "not tried"]
+        further = ["", "none was tried"]
         if beyond:
             seen = f"{beyond['added_p99_ms']:.0f} ms" if "added_p99_ms" in beyond else ""
             if beyond["failed_streams"]:

@@ -35,7 +35,7 @@ def seen(requests: int, p99_ms: float, failed: int = 0) -> Seen:
     return Seen(requests, 2.0, failed, 0, p99_ms / 2, p99_ms, p99_ms * 2)
 
 
-def streamed(streams: int, p99_ms: float, failed: int = 0) -> Streamed:
+def streamed(streams: int, p99_ms: float, failed: int = 0, *, late_ms: float = 1.0) -> Streamed:
     ranks = {"p50": p99_ms / 2, "p99": p99_ms, "max": p99_ms * 2}
     report = Report(
         whole_streams=streams,
@@ -43,7 +43,7 @@ def streamed(streams: int, p99_ms: float, failed: int = 0) -> Streamed:
         failures={"closed": failed} if failed else {},
         transit_ms=ranks,
         first_ms=ranks,
-        late_ms=ranks,
+        late_ms={"p50": 0.5, "p99": late_ms, "max": late_ms * 2},
     )
     return Streamed(streams, report, usage("tracequill", 1.0))
 
@@ -91,6 +91,7 @@ def test_requests_of_a_core_are_told_with_the_recorder_and_without() -> None:
         pytest.param(streamed(8, 12.1), False, id="too late"),
         pytest.param(streamed(8, 3.0, failed=1), False, id="one was cut"),
         pytest.param(streamed(0, 3.0), False, id="none came"),
+        pytest.param(streamed(8, 3.0, late_ms=11.0), False, id="the upstream was the limit"),
     ],
 )
 def test_streams_are_held_when_all_come_whole_and_in_time(one: Streamed, is_held: bool) -> None:
