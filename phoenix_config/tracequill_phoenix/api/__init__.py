@@ -12,12 +12,12 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
 
-from tracequill_phoenix.api import annotation, datasets, lookback, queues, work
+from tracequill_phoenix.api import annotation, datasets, lookback, queues, results, work
 from tracequill_phoenix.api.access import ACCESS
 
 router = APIRouter(prefix="/tracequill/api")
 router.include_router(datasets.router, dependencies=ACCESS)
-for _router in (queues.router, work.router, lookback.router):
+for _router in (queues.router, work.router, lookback.router, results.router):
     router.include_router(_router, dependencies=annotation.ACCESS)
 
 

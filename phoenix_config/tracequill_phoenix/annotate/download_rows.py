@@ -1,0 +1,213 @@
+"""The rows of a download, read some at a time, each time in a transaction of its own.
+
+What people said of an item is in the file once everybody has answered it, or the queue is
+archived: before that nobody sees what others said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from phoenix.db import models
+from phoenix.server.types import DbSessionFactory
+from sqlalchemy import func, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tracequill_phoenix.annotate.conversation import conversation_of
+from tracequill_phoenix.annotate.download import (
+    Decided,
+    Format,
+    Given,
+    Item,
+    Layout,
+    WorkbookFile,
+    csv_head,
+    csv_rows,
+    jsonl_rows,
+)
+from tracequill_phoenix.annotate.people import names_of
+from tracequill_phoenix.annotate.queues import Queue
+from tracequill_phoenix.annotate.tables import answers, consensus, in_force, inputs, items
+
+BATCH_ITEMS = 200
+# Spans of questions that nobody has answered, at once; larger ones, as stored, stay unread.
+_SPANS = 50
+_SPAN_STORED_BYTES_MAX = 1024 * 1024
+_TEXT_MAX = 20_000
+
+_EXPLAINED = text(
+    """
+    SELECT DISTINCT label.key
+    FROM (SELECT "values" FROM tracequill.annotation_answers
+          WHERE queue_id = :queue_id AND undone_at IS NULL AND replaced_at IS NULL
+          UNION ALL
+          SELECT "values" FROM tracequill.annotation_consensus WHERE queue_id = :queue_id) AS said
+    CROSS JOIN LATERAL jsonb_each(said."values") AS label
+    WHERE label.value ? 'explanation'
+    """
+)
+
+
+async def file_of(database: DbSessionFactory, queue: Queue, kind: Format) -> AsyncIterator[bytes]:
+    """Give the file piece by piece."""
+    async with database() as session:
+        layout = await layout_of(session, queue)
+    titles = layout.titles()
+    if kind == "xlsx":
+        async for chunk in _workbook(database, queue, layout):
+            yield chunk
+        return
+    if kind == "csv":
+        yield csv_head(titles)
+    async for batch in batches(database, queue):
+        rows = [layout.cells(item) for item in batch]
+        yield csv_rows(rows) if kind == "csv" else jsonl_rows(titles, rows)
+
+
+async def _workbook(
+    database: DbSessionFactory, queue: Queue, layout: Layout
+) -> AsyncIterator[bytes]:
+    book = WorkbookFile(layout.titles())
+    try:
+        async for batch in batches(database, queue):
+            await asyncio.to_thread(book.add, [layout.cells(item) for item in batch])
+        chunks = book.chunks()
+        while chunk := await asyncio.to_thread(next, chunks, b""):
+            yield chunk
+    finally:
+        book.discard()
+
+
+async def layout_of(session: AsyncSession, queue: Queue) -> Layout:
+    """Give the columns: everybody who has answered, by name."""
+    people = await session.scalars(
+        select(answers.c.person).where(answers.c.queue_id == queue.queue_id, in_force).distinct()
+    )
+    names = await names_of(session, people)
+    explained = await session.scalars(_EXPLAINED, {"queue_id": queue.queue_id})
+    ordered = sorted(names.items(), key=lambda person: (person[1].casefold(), person[0]))
+    return Layout(queue.labels, ordered, frozenset(explained))
+
+
+async def batches(database: DbSessionFactory, queue: Queue) -> AsyncIterator[list[Item]]:
+    """Give all items in the order in which they were added."""
+    after = (-1, -1)
+    while True:
+        async with database() as session:
+            rows = (
+                await session.execute(
+                    select(items, inputs.c.question, inputs.c.answer)
+                    .outerjoin(inputs, inputs.c.item_id == items.c.item_id)
+                    .where(
+                        items.c.queue_id == queue.queue_id,
+                        tuple_(items.c.number, items.c.item_id) > after,
+                    )
+                    .order_by(items.c.number, items.c.item_id)
+                    .limit(BATCH_ITEMS)
+                )
+            ).all()
+            if not rows:
+                return
+            batch = await _items(session, queue, rows)
+        yield batch
+        after = (rows[-1].number, rows[-1].item_id)
+
+
+async def _items(session: AsyncSession, queue: Queue, rows: Sequence[Any]) -> list[Item]:
+    is_archived = queue.archived_at is not None
+    shown = [row.item_id for row in rows if row.done_at is not None or is_archived]
+    given = await _given(session, shown)
+    decided = await _decided(session, shown)
+    texts = await texts_of(session, [row.span_id for row in rows if row.question is None])
+    found = []
+    for row in rows:
+        question, answer = texts.get(row.span_id, ("", ""))
+        found.append(
+            Item(
+                number=row.number,
+                state="done" if row.done_at is not None else "open",
+                question=question if row.question is None else row.question,
+                answer=answer if row.answer is None else row.answer,
+                project=row.project,
+                session_id=row.session_id,
+                trace_id=row.trace_id,
+                span_id=row.span_id,
+                asked_at=row.asked_at,
+                given=given.get(row.item_id, {}),
+                decided=decided.get(row.item_id),
+            )
+        )
+    return found
+
+
+async def _given(session: AsyncSession, item_ids: list[int]) -> dict[int, dict[str, Given]]:
+    found: dict[int, dict[str, Given]] = {}
+    rows = await session.execute(select(answers).where(answers.c.item_id.in_(item_ids), in_force))
+    for row in rows:
+        found.setdefault(row.item_id, {})[row.person] = Given(
+            row.values,
+            row.correction["text"] if row.correction else None,
+            _seconds(row.shown_at, row.submitted_at),
+            _seconds(row.shown_at, row.first_key_at),
+            row.keys,
+            row.answered_at,
+        )
+    return found
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return max((end - start).total_seconds(), 0.0) if start and end else None
+
+
+async def _decided(session: AsyncSession, item_ids: list[int]) -> dict[int, Decided]:
+    rows = (await session.execute(select(consensus).where(consensus.c.item_id.in_(item_ids)))).all()
+    names = await names_of(session, {row.decided_by for row in rows})
+    return {
+        row.item_id: Decided(
+            row.values,
+            row.correction["text"] if row.correction else None,
+            row.reason,
+            names.get(row.decided_by, ""),
+            row.decided_at,
+        )
+        for row in rows
+    }
+
+
+async def texts_of(session: AsyncSession, span_ids: list[str]) -> dict[str, tuple[str, str]]:
+    """Read question and answer of spans that nobody has judged, so that there is no copy yet."""
+    texts: dict[str, tuple[str, str]] = {}
+    for start in range(0, len(span_ids), _SPANS):
+        spans = (
+            await session.execute(
+                select(
+                    models.Span.span_id,
+                    models.Span.attributes,
+                    models.Span.name,
+                    models.Span.start_time,
+                    models.Span.end_time,
+                ).where(
+                    models.Span.span_id.in_(span_ids[start : start + _SPANS]),
+                    func.pg_column_size(models.Span.attributes) <= _SPAN_STORED_BYTES_MAX,
+                )
+            )
+        ).all()
+        texts |= await asyncio.to_thread(_read, spans)
+    return texts
+
+
+def _read(spans: Sequence[Any]) -> dict[str, tuple[str, str]]:
+    texts = {}
+    for span in spans:
+        conversation = conversation_of(
+            attributes=span.attributes,
+            name=span.name,
+            start_time=span.start_time.isoformat(),
+            end_time=span.end_time.isoformat(),
+        )
+        question, answer = str(conversation["question"]), str(conversation["answer"]["text"])
+        texts[span.span_id] = (question[:_TEXT_MAX], answer[:_TEXT_MAX])
+    return texts
