@@ -26,6 +26,7 @@ from starlette.responses import Response
 
 from tracequill.settings import Settings
 from tracequill_phoenix import api, health
+from tracequill_phoenix.api_page import api_page_router
 from tracequill_phoenix.collector_client import CollectorClient
 from tracequill_phoenix.database import direct_connection
 from tracequill_phoenix.forward import forward_router
@@ -85,6 +86,7 @@ def overlay(create_app: CreateApp, settings: Settings) -> CreateApp:
             forward_router(collector, settings.request_max_bytes),
             rest_spans_router(collector, settings.request_max_bytes),
             page_router(settings, collector),
+            api_page_router(),
             api.router,
         )
         # A browser that leaves in the middle of a request is no error worth a traceback.
