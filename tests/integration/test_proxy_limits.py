@@ -10,9 +10,12 @@ import pytest
 
 from tests.integration.proxy_here import Limits, proxy_with
 from tests.integration.proxy_rig import (
+    Message,
+    answering,
     ask,
     chunk,
     client,
+    plain,
     post,
     read_body,
     read_head,
@@ -155,6 +158,91 @@ async def test_a_head_without_end_is_refused_before_it_fills_memory(tmp_path: Pa
     assert sent < 20
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert b"at most 262144 bytes" in answer
+
+
+async def test_heads_sent_ahead_of_an_answer_are_refused_before_they_fill_memory(
+    tmp_path: Path,
+) -> None:
+    """Class: huge headers. Behind a call in flight, further heads are read but not yet answered."""
+    asked = asyncio.Event()
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_body(reader, await read_head(reader))
+        asked.set()
+        await reader.read()
+
+    lines = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 30_000) for number in range(4))
+    async with (
+        proxy_with(tmp_path, Limits()) as proxy,
+        upstream(proxy.upstream_port, conversation),
+        client(proxy) as (reader, writer),
+    ):
+        ended = asyncio.ensure_future(reader.read())
+        writer.write(post(b"/openai/v1/x", b"{}"))
+        await asyncio.wait_for(asked.wait(), 5)
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while not ended.done() and sent < 30:
+                writer.write(b"GET /openai/v1/y HTTP/1.1\r\nHost: h\r\n" + lines + b"\r\n")
+                await writer.drain()
+                await asyncio.wait({ended}, timeout=0.02)
+                sent += 1
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(ended, 5) == b""
+
+    assert sent < 10
+
+
+async def test_a_head_without_end_behind_a_call_in_flight_ends_the_connection(
+    tmp_path: Path,
+) -> None:
+    asked = asyncio.Event()
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_body(reader, await read_head(reader))
+        asked.set()
+        await reader.read()
+
+    async with (
+        proxy_with(tmp_path, Limits()) as proxy,
+        upstream(proxy.upstream_port, conversation),
+        client(proxy) as (reader, writer),
+    ):
+        ended = asyncio.ensure_future(reader.read())
+        writer.write(post(b"/openai/v1/x", b"{}"))
+        await asyncio.wait_for(asked.wait(), 5)
+        writer.write(b"GET /openai/v1/y HTTP/1.1\r\nHost: h\r\n")
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while not ended.done() and sent < 100:
+                writer.write(b"X-%d: %b\r\n" % (sent, b"a" * 30_000))
+                await writer.drain()
+                await asyncio.wait({ended}, timeout=0.02)
+                sent += 1
+        with contextlib.suppress(ConnectionError):
+            await asyncio.wait_for(ended, 5)
+
+    assert sent < 20
+
+
+async def test_requests_sent_ahead_are_answered_in_order(tmp_path: Path) -> None:
+    requests: list[Message] = []
+    body = b"x" * 600_000
+    async with (
+        proxy_with(tmp_path, Limits()) as proxy,
+        upstream(proxy.upstream_port, answering(plain(b"{}"), requests)),
+        client(proxy) as (reader, writer),
+    ):
+        paths = [b"/v1/%d" % number for number in range(40)]
+        for path in paths:
+            long = b"X-Long: " + b"a" * 2_000
+            writer.write(post(b"/openai" + path, body if path == b"/v1/1" else b"{}", long))
+        for _ in paths:
+            head = await asyncio.wait_for(read_head(reader), 5)
+            assert await read_body(reader, head) == b"{}"
+
+    assert [request.first_line.split()[1] for request in requests] == paths
+    assert requests[1].body == body
 
 
 async def test_the_built_in_upstream_takes_a_body_up_to_its_limit(tmp_path: Path) -> None:

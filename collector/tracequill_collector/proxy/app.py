@@ -19,6 +19,7 @@ from aiohttp import web
 from tracequill_collector.errors import StartError
 from tracequill_collector.proxy.answer import CLOSE, Answer, ClientGoneError
 from tracequill_collector.proxy.forward import Forwarder
+from tracequill_collector.proxy.headers import RawHeaders
 from tracequill_collector.proxy.metrics import ProxyMetrics
 from tracequill_collector.proxy.refusal import Refusal, refuse
 
@@ -26,7 +27,7 @@ from tracequill_collector.proxy.refusal import Refusal, refuse
 _MAX_LINE_BYTES = 16 * 1024
 _MAX_FIELD_BYTES = 64 * 1024
 _MAX_HEADERS = 256
-# All of them together: without it one head could take 16 MiB.
+# All of them together, those of requests sent ahead included: one head could take 16 MiB.
 _MAX_HEAD_BYTES = 256 * 1024
 _READ_BUFFER_BYTES = 64 * 1024
 # Longer than clients keep their connections. Also what a client has for sending a request's head.
@@ -164,12 +165,13 @@ class _Server(web.Server):
 class _Connection(web.RequestHandler):
     """One client connection. What it logs never quotes a request."""
 
-    __slots__ = ("_head_bytes", "_metrics")
+    __slots__ = ("_head_bytes", "_metrics", "_sends_ahead")
 
     def __init__(self, server: _Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._metrics = server.metrics
         self._head_bytes = 0
+        self._sends_ahead = False
 
     @property
     def is_idle(self) -> bool:
@@ -177,8 +179,9 @@ class _Connection(web.RequestHandler):
         return self._waiter is not None
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        # Asked with every body that is read; the whole parser runs for it.
-        if self._reading_paused:
+        # Asked with every body that is read; the whole parser runs for it. That is needed only
+        # where the parser may have stopped, at a long body or at many requests.
+        if self._reading_paused or self._sends_ahead:
             super().resume_reading(resume_parser)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -190,17 +193,39 @@ class _Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         waiter = self._waiter
-        super().data_received(data)
         if waiter is None:
+            self._receive_ahead(data)
             return
+        super().data_received(data)
         if waiter.done():
             self._head_bytes = 0
+            self._sends_ahead = self._sends_ahead or len(self._messages) > 1
             return
         # While a request is awaited, what comes is the beginning of its head.
         self._head_bytes += len(data)
         if self._head_bytes > _MAX_HEAD_BYTES and self.transport is not None:
             self._metrics.count_malformed()
             self.transport.write(_whole(refuse("", 400, "malformed", _HEAD_TOO_LARGE)))
+            self.force_close()
+
+    def _receive_ahead(self, data: bytes) -> None:
+        """Take what comes while a request is answered: its body, or requests behind it."""
+        messages = self._messages
+        queued = len(messages)
+        request = self._current_request
+        body = messages[-1][1] if queued else request.content if request is not None else None
+        is_head = body is None or body.is_eof()
+        super().data_received(data)
+        if len(messages) > queued:
+            self._sends_ahead = True
+            self._head_bytes = sum(_head_bytes(message) for message, _ in messages)
+        elif is_head:
+            self._head_bytes += len(data)
+        else:
+            return
+        if self._head_bytes > _MAX_HEAD_BYTES:
+            # An answer of ours would stand in the middle of the one that is on its way.
+            self._metrics.count_malformed()
             self.force_close()
 
     def handle_error(
@@ -229,6 +254,12 @@ class _Connection(web.RequestHandler):
         """Log that something failed; the exception's text may quote a header."""
         failure = type(kwargs.get("exc_info")).__name__
         _log.error("a connection failed unexpectedly", extra={"error": failure})
+
+
+def _head_bytes(message: object) -> int:
+    # What is no valid HTTP stands in the queue as an error, without headers.
+    headers: RawHeaders = getattr(message, "raw_headers", ())
+    return sum(len(name) + len(value) for name, value in headers)
 
 
 def _whole(refusal: Refusal) -> bytes:
