@@ -1,0 +1,508 @@
+// Answering: what happens with the questions when a key or button says so. An answer is kept in this
+// browser, the next question painted, and only then the server asked.
+
+import { ApiError, call, newId } from "./api.js";
+import { Entry, Line } from "./line.js";
+import { Outbox } from "./outbox.js";
+import { askText, dropNotice, notice, pageAddress, say, showError, whoAmI } from "./shell.js";
+import * as store from "./store.js";
+import { Supply } from "./supply.js";
+import { helpDialog, undoDialog } from "./work_dialogs.js";
+import { WorkView } from "./work_view.js";
+
+const DRAFT_WAIT_MS = 1_500;
+const PACE_SECONDS_MAX = 300;
+export const MEASURE = "tracequill:key-to-painted";
+
+export class Work {
+  constructor(me, queue) {
+    this.queue = queue;
+    this.person = me.person.person;
+    this.path = `/queues/${queue.queue_id}`;
+    this.line = new Line();
+    this.isLoading = true;
+    this.mine = queue.mine;
+    this.done = queue.done;
+    this.seconds = [];
+    this.view = new WorkView({
+      me,
+      queue,
+      store,
+      act: (name) => this.act(name, null),
+      changed: () => this.#changed(),
+      picked: (label) => this.#picked(label),
+    });
+    this.outbox = new Outbox(queue.queue_id, this.person, {
+      changed: () => this.#drawSaved(false),
+      sent: (entry, data) => this.#sent(entry, data),
+      refused: (entry, error) => this.#refused(entry, error),
+      waiting: (error) => this.#waiting(error),
+    });
+    this.supply = new Supply(queue, () => this.#held(), {
+      arrived: (items, itemId) => this.#arrived(items, itemId),
+      lost: (itemIds) => this.#lost(itemIds),
+      state: () => this.#drawProgress(),
+      failed: (error, itemId) => this.#failed(error, itemId),
+      look: () => this.supply.fill(this.line.ahead.length),
+    });
+  }
+
+  /** Begin: send what an earlier page left, open the question of the address, or the first one. */
+  async start() {
+    this.#drawProgress();
+    this.outbox.send();
+    const itemId = Number(/^#item=(\d+)$/.exec(location.hash)?.[1]) || null;
+    if (itemId) await this.open(itemId);
+    if (!this.line.current) await this.supply.fill(0);
+    else this.supply.fill(this.line.ahead.length);
+  }
+
+  /** What is taken must be told apart from what waits to be sent. */
+  #held() {
+    return [...new Set([...this.line.openIds, ...this.outbox.itemIds])];
+  }
+
+  // --- showing ----------------------------------------------------------------------------------------
+
+  #show(place, event = null) {
+    this.line.at = place;
+    const entry = this.line.current;
+    const draft = store.kept(this.#draftKey(entry));
+    if (draft && entry.state === "open") Object.assign(entry, draft);
+    this.isLoading = false;
+    this.view.show(entry);
+    entry.timing = { shown: new Date(), firstKey: null, keys: 0 };
+    afterPaint(() => {
+      entry.timing.shown = new Date();
+      if (event) measured(event);
+      this.#prepare();
+    });
+    this.supply.fill(this.line.ahead.length);
+  }
+
+  /** Draw the next ones while the person reads this one. */
+  #prepare() {
+    const rest = this.line.ahead.filter((entry) => !entry.element).slice(0, 2);
+    const later = window.requestIdleCallback ?? ((act) => setTimeout(act, 50));
+    for (const entry of rest) later(() => this.view.prepare(entry), { timeout: 500 });
+  }
+
+  #goOn(event) {
+    const place = this.line.nextOpen();
+    if (place >= 0) {
+      this.#show(place, event);
+      return;
+    }
+    this.line.at = this.line.entries.length;
+    this.#showEmpty();
+    this.supply.fill(0);
+  }
+
+  #showEmpty() {
+    this.isLoading = true;
+    const others = this.supply.heldByOthers;
+    const actions = [
+      { text: "My answers", href: pageAddress(`${this.queue.queue_id}/mine`) },
+      { text: "All queues", href: pageAddress() },
+    ];
+    if (!this.supply.isEmpty) this.view.showEmpty("Loading …", "The next question comes in a moment.");
+    else if (others > 0) {
+      const words = `Others are answering the last ${others} of this queue. This page looks again by itself.`;
+      this.view.showEmpty("Nothing is free just now", words, actions);
+    } else {
+      const words = "There is no question left for you in this queue. Thank you!";
+      this.view.showEmpty("All done", words, actions);
+    }
+  }
+
+  #arrived(items, itemId) {
+    const isWaiting = this.line.current === null;
+    const made = this.line.add(items);
+    dropNotice("server");
+    if (itemId !== null && made.length) {
+      this.#show(this.line.entries.indexOf(made[0]));
+    } else if (isWaiting && made.length) {
+      this.#show(this.line.entries.indexOf(made[0]));
+      say("Question loaded.");
+    } else if (isWaiting && itemId === null) this.#showEmpty();
+    this.#prepare();
+  }
+
+  #lost(itemIds) {
+    for (const itemId of itemIds) {
+      const entry = this.line.find(itemId);
+      if (!entry || entry.state !== "open" || entry.isUndoing) continue;
+      if (entry === this.line.current) {
+        this.#saveDraft();
+        entry.isLost = true;
+        this.view.drawBanner(entry);
+        this.view.setOff(true);
+      } else this.line.remove(entry);
+    }
+  }
+
+  #failed(error, itemId) {
+    if (error.code === "name_needed") {
+      whoAmI().then(() => location.reload());
+    } else if (itemId !== null) {
+      showError(error, "open");
+    } else {
+      showError(error, "server");
+      if (!error.mayPass && !this.line.current) this.view.showEmpty("This does not work", error.message);
+    }
+  }
+
+  // --- keys and buttons --------------------------------------------------------------------------------
+
+  /** Do what a key or a button says. */
+  act(name, event, digit = null) {
+    const actions = {
+      save: () => this.save(event),
+      digit: () => this.#digit(digit),
+      skip: () => this.#skip(event),
+      flag: () => this.#flag(event),
+      undo: () => this.undo(),
+      "undo-list": () => this.#undoList(),
+      correct: () => this.line.current && this.view.correct(),
+      reason: () => this.view.labels.openReason(),
+      instructions: () => this.view.toggleInstructions(),
+      help: () => helpDialog(this.queue),
+      "label-before": () => this.view.labels.move(-1),
+      "label-after": () => this.view.labels.move(1),
+      "item-before": () => this.#step(-1, event),
+      "item-after": () => this.#step(1, event),
+      "leave-text": () => this.view.leaveText(),
+      "leave-lost": () => this.#leaveLost(event),
+    };
+    actions[name]?.();
+  }
+
+  /** A key was pressed while this question was shown. */
+  countKey() {
+    const timing = this.line.current?.timing;
+    if (!timing) return;
+    timing.firstKey ??= new Date();
+    timing.keys += 1;
+  }
+
+  #digit(digit) {
+    if (!this.line.current || this.line.current.isLost) return;
+    this.keyEvent = performance.now();
+    this.view.labels.digit(digit);
+  }
+
+  #picked(label) {
+    const isOneKey = this.queue.advance_on_digit && label.kind !== "FREEFORM" && !label.multiple;
+    if (isOneKey && this.view.labels.missing().length === 0) this.save(null);
+  }
+
+  #step(step, event) {
+    const place = this.line.at + step;
+    if (place < 0 || place > this.line.entries.length) return;
+    this.#take();
+    this.#saveDraft();
+    if (place < this.line.entries.length) this.#show(place, event);
+    else this.#goOn(event);
+  }
+
+  #leaveLost(event) {
+    const lost = this.line.current;
+    this.#goOn(event);
+    this.line.remove(lost);
+  }
+
+  // --- saying something -----------------------------------------------------------------------------------
+
+  #changed() {
+    const entry = this.line.current;
+    if (!entry) return;
+    this.view.say("");
+    clearTimeout(this.draftTimer);
+    this.draftTimer = setTimeout(() => this.#saveDraft(), DRAFT_WAIT_MS);
+  }
+
+  /** Take what is chosen and typed into the entry. */
+  #take() {
+    const entry = this.line.current;
+    if (!entry || this.view.entry !== entry) return;
+    entry.values = this.view.labels.given();
+    entry.correction = this.view.givenCorrection();
+  }
+
+  #draftKey(entry) {
+    return `draft.${this.queue.queue_id}.${this.person}.${entry.id}`;
+  }
+
+  #saveDraft({ keepalive = false } = {}) {
+    clearTimeout(this.draftTimer);
+    this.draftTimer = null;
+    const entry = this.line.current;
+    if (!entry || entry.state !== "open" || entry.isLost) return;
+    this.#take();
+    const { values, correction } = entry;
+    const text = entry.spoken();
+    if (text === (entry.draftSaved ?? EMPTY)) return;
+    entry.draftSaved = text;
+    store.keep(this.#draftKey(entry), { values, correction });
+    const path = `${this.path}/items/${entry.id}/draft`;
+    // Kept here in any case; the server's copy is for another browser.
+    call("PUT", path, { values, correction: sent(correction) }, { keepalive }).catch(() => {});
+  }
+
+  #isIncomplete() {
+    const { labels, correction } = this.view;
+    const missing = labels.missing();
+    labels.problems(missing);
+    const wrong = [...labels.wrong(), ...(correction?.wrong() ?? [])];
+    const sentences = missing.length ? [`Still missing: ${missing.join(", ")}.`, ...wrong] : wrong;
+    this.view.say(sentences.join(" "));
+    return sentences.length > 0;
+  }
+
+  /** Save the answer and go on; an incomplete one stays, with what is missing said. */
+  save(event) {
+    const entry = this.line.current;
+    if (!entry || this.isLoading || entry.item.conversation === null) return;
+    if (entry.isLost) {
+      this.#leaveLost(event);
+      return;
+    }
+    if (this.#isIncomplete()) return;
+    this.#take();
+    const isSame = entry.state === "answered" && entry.spoken() === entry.saved;
+    if (!isSame) this.#submit(entry);
+    this.#goOn(event);
+    say(isSame ? "Not changed. Next question." : "Saved. Next question.");
+  }
+
+  #submit(entry) {
+    const now = new Date();
+    const { shown, firstKey, keys } = entry.timing;
+    const before = { state: entry.state, answerId: entry.answerId, saved: entry.saved };
+    const body = {
+      answer_id: newId(),
+      values: entry.values,
+      correction: sent(entry.correction),
+      timing: {
+        shown_at: shown.toISOString(),
+        first_key_at: firstKey?.toISOString() ?? null,
+        submitted_at: now.toISOString(),
+        keys,
+      },
+      replaces: entry.answerId,
+    };
+    this.#send(entry, "answer", body, before);
+    entry.answerId = body.answer_id;
+    entry.state = "answered";
+    entry.saved = entry.spoken();
+    if (before.state === "open") this.mine += 1;
+    if (this.supply.waiting > 0 && before.state === "open") this.supply.waiting -= 1;
+    this.seconds = [...this.seconds, Math.min(PACE_SECONDS_MAX, (now - shown) / 1000)].slice(-20);
+    this.#drawProgress();
+  }
+
+  #send(entry, kind, body, before) {
+    clearTimeout(this.draftTimer);
+    this.draftTimer = null;
+    const path = `${this.path}/items/${entry.id}/${kind}`;
+    this.outbox.add({ kind, item_id: entry.id, method: "POST", path, body });
+    store.forget(this.#draftKey(entry));
+    this.line.did(entry, kind, before);
+  }
+
+  #skip(event) {
+    const entry = this.line.current;
+    if (!entry || this.isLoading || entry.state !== "open" || entry.isLost) return;
+    this.#take();
+    this.#send(entry, "skip", {}, { state: "open", answerId: null, saved: "" });
+    entry.state = "skipped";
+    this.#goOn(event);
+    say("Skipped. Next question.");
+  }
+
+  async #flag(event) {
+    const entry = this.line.current;
+    if (!entry || this.isLoading || entry.state !== "open" || entry.isLost) return;
+    const hint = "The manager of this queue reads it; with the reply this question comes back to you.";
+    const question = await askText("Ask about this question", { hint });
+    if (!question || this.line.current !== entry) return;
+    this.#take();
+    const { values, correction } = entry;
+    const body = { flag_id: newId(), question, values, correction: sent(correction) };
+    this.#send(entry, "flag", body, { state: "open", answerId: null, saved: "" });
+    entry.item.flag = { question, reply: null };
+    entry.state = "flagged";
+    this.#goOn(event);
+    say("Sent. Next question.");
+  }
+
+  // --- taking back ----------------------------------------------------------------------------------------
+
+  /** Undo the newest thing done, or the one with this item. */
+  async undo(itemId = null) {
+    if (this.isUndoing) return;
+    const last = this.line.undo(itemId);
+    if (last) {
+      this.#takeBack(last);
+      return;
+    }
+    this.isUndoing = true;
+    try {
+      await this.outbox.flushed();
+      const { undone, item } = await call("POST", `${this.path}/undo`, { item_id: itemId });
+      this.line.insertHere(new Entry(item));
+      this.#show(this.line.at);
+      if (undone === "answer") this.mine -= 1;
+      say("Undone.");
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      notice("undo", error.message, { seconds: 8 });
+    } finally {
+      this.isUndoing = false;
+    }
+  }
+
+  #takeBack({ entry, kind, before }) {
+    const wasHere = this.outbox.takeBack(entry.id, kind);
+    Object.assign(entry, before);
+    if (kind === "flag") entry.item.flag = null;
+    if (kind === "answer" && before.state === "open") this.mine -= 1;
+    if (!wasHere) {
+      entry.isUndoing = true;
+      const body = { item_id: entry.id };
+      this.outbox.add({ kind: "undo", item_id: entry.id, method: "POST", path: `${this.path}/undo`, body });
+    }
+    this.#saveDraft();
+    if (!this.line.find(entry.id)) this.line.insertHere(entry);
+    this.#show(this.line.entries.indexOf(entry));
+    this.#drawProgress();
+    say("Undone.");
+  }
+
+  async #undoList() {
+    await this.outbox.flushed();
+    try {
+      const itemId = await undoDialog(await call("GET", `${this.path}/recent`));
+      if (itemId !== null) await this.undo(itemId);
+    } catch (error) {
+      showError(error, "undo");
+    }
+  }
+
+  /** Open one certain question: one of mine again, or a free one. */
+  async open(itemId) {
+    try {
+      const item = await call("GET", `${this.path}/items/${itemId}`);
+      if (["answered", "skipped", "flagged"].includes(item.state)) {
+        const again = await call("POST", `${this.path}/items/${itemId}/open`, {});
+        this.line.insertHere(new Entry(again));
+        this.#show(this.line.at);
+      } else await this.supply.take(1, itemId);
+    } catch (error) {
+      showError(error, "open");
+    }
+  }
+
+  // --- what the server says ------------------------------------------------------------------------------
+
+  #sent(entry, data) {
+    this.#drawSaved(false);
+    dropNotice("server");
+    const known = this.line.find(entry.item_id);
+    if (entry.kind === "undo" && known) {
+      known.isUndoing = false;
+      known.item.lease = data.item.lease;
+    }
+  }
+
+  #waiting(error) {
+    this.#drawSaved(true);
+    if (error.code === "name_needed") whoAmI().then(() => location.reload());
+    else if (error.status === 401) showError(error, "server");
+  }
+
+  #refused(sentEntry, error) {
+    const entry = this.line.find(sentEntry.item_id);
+    if (entry) entry.isUndoing = false;
+    const again = { text: "Open it again", act: () => this.open(sentEntry.item_id) };
+    const key = `refused-${sentEntry.item_id}`;
+    if (error.code === "already_answered" && sentEntry.kind === "answer") {
+      this.#answeredElsewhere(sentEntry, error, key);
+      return;
+    }
+    if (entry && sentEntry.kind !== "undo") {
+      this.line.undo(entry.id);
+      entry.isLost = error.code === "lease_lost";
+      entry.state = "open";
+      entry.answerId = sentEntry.body.replaces ?? null;
+      if (entry.isLost && entry !== this.line.current) this.line.remove(entry);
+    }
+    const { values, correction } = sentEntry.body;
+    if (values) store.keep(this.#draftKey({ id: sentEntry.item_id }), { values, correction });
+    const why =
+      error.code === "lease_lost"
+        ? "A question was given to somebody else while you were away, so your answer does not count."
+        : error.message;
+    notice(key, `${why} What you said is kept as a draft.`, { kind: "bad", actions: [again] });
+  }
+
+  #answeredElsewhere(sentEntry, error, key) {
+    const { answer } = error.body;
+    if (!answer || answer.answer_id === sentEntry.body.answer_id) return;
+    const body = { ...sentEntry.body, answer_id: newId(), replaces: answer.answer_id };
+    const { kind, item_id, method, path } = sentEntry;
+    const act = () => this.outbox.add({ kind, item_id, method, path, body });
+    const words = "You have answered this question in another window already. That answer holds.";
+    notice(key, words, { kind: "bad", actions: [{ text: "Use the new answer instead", act }] });
+  }
+
+  #drawSaved(isAway) {
+    this.isAway = this.outbox.size > 0 && (isAway || this.isAway);
+    this.view.drawSaved(this.outbox.size, this.isAway);
+    if (this.isAway) {
+      const words = this.outbox.isSafe
+        ? "Your answers are kept in this browser and saved as soon as the server is there again. Go on."
+        : "Your answers are not saved yet, and this browser cannot keep them. Leave this page open.";
+      notice("away", words, { kind: this.outbox.isSafe ? "info" : "bad" });
+    } else dropNotice("away");
+  }
+
+  #drawProgress() {
+    const total = this.seconds.reduce((sum, seconds) => sum + seconds, 0);
+    const perHour = this.seconds.length >= 3 ? Math.round((3600 * this.seconds.length) / total) : 0;
+    this.view.drawProgress({
+      items: this.queue.items,
+      done: this.done,
+      mine: this.mine,
+      waiting: this.supply?.waiting ?? this.queue.waiting,
+      perHour,
+    });
+  }
+
+  /** The page closes: send what fits, give the questions back. */
+  leave() {
+    this.#saveDraft({ keepalive: true });
+    this.outbox.sendOnLeaving();
+    const busy = new Set(this.outbox.itemIds);
+    this.supply.release(this.line.openIds.filter((itemId) => !busy.has(itemId)));
+  }
+}
+
+const EMPTY = JSON.stringify([[], null]);
+
+function sent(correction) {
+  return correction && { text: correction.text, message: correction.message ?? null };
+}
+
+/** Call *act* once what was drawn is on the screen. */
+function afterPaint(act) {
+  requestAnimationFrame(() => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = act;
+    port2.postMessage(null);
+  });
+}
+
+function measured(event) {
+  performance.measure(MEASURE, { start: event.timeStamp, end: performance.now() });
+}
