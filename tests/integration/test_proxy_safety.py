@@ -99,6 +99,33 @@ async def test_a_request_with_two_meanings_is_answered_400_and_goes_no_further(
 
 
 @pytest.mark.parametrize(
+    "request_bytes",
+    [
+        POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\nGET /openai/evil HTTP/1.1\r\n",
+        b"CONNECT /openai/v1/x HTTP/1.1\r\nHost: h\r\n\r\nGET /openai/evil HTTP/1.1\r\n\r\n",
+    ],
+    ids=["coding", "tunnel"],
+)
+async def test_what_the_upstream_would_read_otherwise_is_refused_with_what_follows_it(
+    proxy: ProxyProcess, request_bytes: bytes
+) -> None:
+    """Class: request smuggling. Without its coding the body is another one; after a CONNECT what
+    comes is no HTTP for an upstream that grants it.
+    """
+    reached: list[Message] = []
+    async with (
+        upstream(proxy.upstream_port, answering(plain(b"{}"), reached)),
+        client(proxy) as (reader, writer),
+    ):
+        writer.write(request_bytes)
+        answer = await asyncio.wait_for(reader.read(), 10)
+
+    assert answer.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert reached == []
+
+
+@pytest.mark.parametrize(
     "request_line",
     [
         b"GET http://127.0.0.1:1/openai/v1/x HTTP/1.1",

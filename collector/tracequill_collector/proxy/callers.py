@@ -15,9 +15,10 @@ from tracequill_collector.proxy.headers import RawHeaders
 from tracequill_collector.proxy.route import Target
 
 _SIGNED_QUERY = re.compile(r"(?:^|&)x-amz-signature=", re.IGNORECASE)
-# Nobody can have a name under these on the internet. Containers call their machine
-# host.docker.internal, host.containers.internal and the like.
-_PRIVATE_DOMAINS = (".internal", ".localhost")
+_LOCAL_DOMAIN = ".localhost"
+# Containers call their machine host.docker.internal, host.containers.internal and the like. Nobody
+# can have a name under it on the internet, but pages of a company's own network may.
+_CONTAINERS_DOMAIN = ".internal"
 
 
 def reason_to_refuse(target: Target, headers: RawHeaders) -> str | None:
@@ -30,27 +31,42 @@ def reason_to_refuse(target: Target, headers: RawHeaders) -> str | None:
 
 
 def _stranger(headers: RawHeaders) -> str | None:
+    origin: str | None = None
+    named = ""
+    is_cross_site = False
     for name, value in headers:
         lower = name.lower()
-        if lower == b"host" and not _is_own_name(f"//{value.decode('latin-1')}"):
-            named = "Host header names another machine"
-        elif lower == b"origin" and not _is_own_name(value.decode("latin-1")):
-            named = "Origin header names a page of another machine"
-        else:
-            continue
-        return (
-            "calls on this route are signed with the proxy's own credentials, for programs on "
-            f"this machine only, and this call's {named}. Call it as 127.0.0.1 or localhost."
-        )
-    return None
+        if lower == b"host":
+            host = _host_of(f"//{value.decode('latin-1')}")
+            if not _is_here(host) and not host.endswith(_CONTAINERS_DOMAIN):
+                named = "Host header names another machine"
+        elif lower == b"origin":
+            origin = value.decode("latin-1")
+            if not _is_here(_host_of(origin)):
+                named = "Origin header names a page of another machine"
+        elif lower == b"sec-fetch-site":
+            is_cross_site = value.strip().lower() == b"cross-site"
+    if not named and is_cross_site and origin is None:
+        # A page that loads an image or follows a link does not say its name.
+        named = "Sec-Fetch-Site header tells of a page of another machine"
+    if not named:
+        return None
+    return (
+        "calls on this route are signed with the proxy's own credentials, for programs on "
+        f"this machine only, and this call's {named}. Call it as 127.0.0.1 or localhost."
+    )
 
 
-def _is_own_name(url: str) -> bool:
+def _host_of(url: str) -> str:
     try:
-        host = urlsplit(url).hostname or ""
+        return urlsplit(url).hostname or ""
     except ValueError:
-        return False
-    if host == "localhost" or host.endswith(_PRIVATE_DOMAINS):
+        return ""
+
+
+def _is_here(host: str) -> bool:
+    """Whether *host* can only be this machine."""
+    if host == "localhost" or host.endswith(_LOCAL_DOMAIN):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

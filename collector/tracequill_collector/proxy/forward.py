@@ -116,6 +116,12 @@ class Forwarder:
         if "websocket" in request.headers.get("Upgrade", "").lower():
             # Other upgrades may be ignored (RFC 9110 section 7.8): clients try h2c unasked.
             return 501, "no_websocket", "WebSocket is not forwarded. Call this API directly."
+        coding = request.headers.get("Transfer-Encoding", "chunked")
+        if coding.strip().lower() != "chunked":
+            # It would have to be undone here, or the upstream would take the body for another.
+            return 501, "transfer_coding", "no transfer coding but chunked is forwarded."
+        if request.method == "CONNECT":
+            return 501, "no_tunnel", "CONNECT is not forwarded: this is no tunnel."
         if (reason := reason_to_refuse(target, request.raw_headers)) is not None:
             return 403, "signature", reason
         if self.calls >= self.limits.calls_max:
@@ -202,7 +208,7 @@ class _Call:
     async def _send(self) -> UpstreamResponse:
         request = self._request
         content = request.content
-        # The server's parser has refused every other transfer coding.
+        # No other transfer coding comes this far.
         chunked = "Transfer-Encoding" in request.headers
         recording = self._recording
         body = b""

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import time
 from typing import NamedTuple
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, unquote_plus, unquote_to_bytes
 
 from tracequill_collector.proxy.headers import RawHeaders
 
@@ -131,8 +131,13 @@ def canonical_query(query: str) -> str:
     pairs = []
     for part in query.split("&") if query else ():
         name, _, value = part.partition("=")
-        pairs.append((quote(unquote_plus(name), safe=""), quote(unquote_plus(value), safe="")))
+        pairs.append((_encoded_anew(name), _encoded_anew(value)))
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))
+
+
+def _encoded_anew(text: str) -> str:
+    # As bytes: what is encoded need not be UTF-8.
+    return quote(unquote_to_bytes(text.replace("+", " ")), safe="")
 
 
 def _canonical_headers(headers: RawHeaders) -> tuple[bytes, bytes]:

@@ -83,6 +83,13 @@ def test_every_other_call_crosses(path: str, authorization: bytes) -> None:
         [(b"Host", b"host.docker.internal:4319")],
         [(b"Host", b"host.lima.internal")],
         [(b"Host", b"localhost:4319"), (b"Origin", b"http://localhost:3000")],
+        [
+            (b"Host", b"127.0.0.1:4319"),
+            (b"Origin", b"http://localhost:3000"),
+            (b"Sec-Fetch-Site", b"cross-site"),
+        ],
+        [(b"Host", b"127.0.0.1:4319"), (b"Sec-Fetch-Site", b"none")],
+        [(b"Host", b"127.0.0.1:4319"), (b"Sec-Fetch-Site", b"same-site")],
         [(b"Host", b"127.0.0.1:4319"), (b"Authorization", AUTHORIZATION)],
         [],
     ],
@@ -105,6 +112,10 @@ def test_programs_on_this_machine_may_have_calls_signed(headers: list[tuple[byte
         [(b"Host", b"127.0.0.1:4319"), (b"Origin", b"https://evil.example")],
         [(b"Host", b"127.0.0.1:4319"), (b"ORIGIN", b"null")],
         [(b"Host", b"127.0.0.1:4319"), (b"Origin", b"http://localhost.evil.example")],
+        [(b"Host", b"127.0.0.1:4319"), (b"Origin", b"https://wiki.evil.internal")],
+        # An image: a page loads it without saying its own name.
+        [(b"Host", b"127.0.0.1:4319"), (b"Sec-Fetch-Site", b"cross-site")],
+        [(b"Host", b"127.0.0.1:4319"), (b"sec-fetch-site", b" Cross-Site")],
     ],
 )
 def test_a_page_of_another_machine_may_not(headers: list[tuple[bytes, bytes]]) -> None:

@@ -128,6 +128,7 @@ def test_a_model_arn_is_one_segment_that_is_encoded_twice() -> None:
         ("a=%7e%2f", "a=~%2F"),
         ("a=b+c:d", "a=b%20c%3Ad"),
         ("a=b=c", "a=b%3Dc"),
+        ("a=%ff%2b&%FC", "%FC=&a=%FF%2B"),
     ],
 )
 def test_a_query_is_decoded_and_encoded_as_aws_does(query: str, canonical: str) -> None:
