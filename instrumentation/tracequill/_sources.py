@@ -83,7 +83,7 @@ def _flatten(
 
 def dotted(name: str) -> str:
     """Give the key as ``tracequill.yaml`` has it: ``queue_keep_hours`` is ``queue.keep_hours``."""
-    for group in ("queue", "redaction", "limits", "proxy", "mock"):
+    for group in ("queue", "redaction", "limits", "proxy", "mock", "annotation"):
         if name.startswith(f"{group}_"):
             return f"{group}.{name[len(group) + 1 :]}"
     return name

@@ -271,6 +271,12 @@ class Settings(BaseModel):
     mock_requests_per_second: Annotated[float, Field(ge=0)] = Field(
         0.0, description="Mock upstream: past this rate calls get 429. 0: no limit."
     )
+    annotation_keep_days: Annotated[float, Field(ge=0, le=36_500)] = Field(
+        0.0,
+        description="How long our copies of answers, and of what they judged, stay, in days, in "
+        "annotation queues that do not say it themselves. Phoenix's annotations stay. "
+        "0: for ever.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least level that is logged."
     )

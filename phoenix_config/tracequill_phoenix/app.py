@@ -25,7 +25,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tracequill.settings import Settings
-from tracequill_phoenix import api, health
+from tracequill_phoenix import api, health, pages
+from tracequill_phoenix.annotate.retention import keep_within
 from tracequill_phoenix.api_page import api_page_router
 from tracequill_phoenix.collector_client import CollectorClient
 from tracequill_phoenix.database import direct_connection
@@ -86,6 +87,7 @@ def overlay(create_app: CreateApp, settings: Settings) -> CreateApp:
             forward_router(collector, settings.request_max_bytes),
             rest_spans_router(collector, settings.request_max_bytes),
             page_router(settings, collector),
+            pages.router,
             api_page_router(),
             api.router,
         )
@@ -122,16 +124,20 @@ def welcome(settings: Settings) -> str:
 
 
 def _with_ours(inner: Lifespan, settings: Settings, collector: CollectorClient) -> Lifespan:
-    """Wrap Phoenix's lifespan: the collector's connections around it, the listener inside it."""
+    """Wrap Phoenix's lifespan: the collector's connections around it, our own tasks inside it."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         await collector.open()
         try:
             async with inner(app) as state, asyncio.TaskGroup() as tasks:
-                listener = tasks.create_task(_listen(app, settings, state))
+                beside = (
+                    tasks.create_task(_listen(app, settings, state)),
+                    tasks.create_task(keep_within(app.state.db, settings.annotation_keep_days)),
+                )
                 yield state
-                listener.cancel()
+                for task in beside:
+                    task.cancel()
         finally:
             await collector.close()
 

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 Transaction = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 # Each deletes up to :batch rows that are older than their queue allows; :keep is for queues that
-# say nothing themselves, and NULL where nothing is said at all.
+# say nothing themselves, and NULL, which is older than nothing, where nothing is said at all.
 _OLD = "{time} < now() - coalesce(make_interval(days => q.keep_days), :keep)"
 
 
@@ -59,10 +59,10 @@ _DELETES = {
 
 
 async def delete_old(
-    transaction: Transaction, keep_days: float | None, *, batch_rows: int = BATCH_ROWS
+    transaction: Transaction, keep_days: float, *, batch_rows: int = BATCH_ROWS
 ) -> dict[str, int]:
-    """Delete what is older than it may be; give how many rows of what were deleted."""
-    keep = timedelta(days=keep_days) if keep_days is not None else None
+    """Delete what is older than it may be, 0 days being for ever; give what was deleted."""
+    keep = timedelta(days=keep_days) if keep_days else None
     values = {"keep": keep, "batch": batch_rows}
     deleted = {}
     for what, sql in _DELETES.items():
@@ -80,7 +80,7 @@ async def delete_old(
 
 async def keep_within(
     transaction: Transaction,
-    keep_days: float | None,
+    keep_days: float,
     *,
     pause_seconds: float = PAUSE_SECONDS,
 ) -> None:
