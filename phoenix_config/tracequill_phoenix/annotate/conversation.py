@@ -144,7 +144,7 @@ def _page(
     left = [message for place, message in enumerate(messages) if place != question_at]
     budget.cut([left[::-1], documents, answers[1:], earlier[::-1], tools])
     return {
-        "question": _question(recorded.history),
+        "question": _question(recorded)[:TEXT_CHARACTERS_MAX],
         "answer": _answer(recorded.answers[0].message if recorded.answers else None),
         "messages": messages,
         "question_at": question_at,
@@ -158,10 +158,13 @@ def _page(
     }
 
 
-def _question(history: list[Turn]) -> str:
-    said = [turn.text for turn in history if turn.message.role == "user"]
-    other = [turn.text for turn in history]
-    return next((text for text in [*said[::-1], *other[::-1]] if text), "")[:TEXT_CHARACTERS_MAX]
+def _question(recorded: Recorded) -> str:
+    asked = [turn for turn in recorded.history if turn.message.role == "user"]
+    if asked and not asked[-1].text and asked[-1].parts:
+        part = asked[-1].parts[0]
+        return f"[{part.get('medium') or part['kind']}]"
+    said = (turn.text for turn in [*asked[::-1], *recorded.history[::-1]])
+    return next((text for text in said if text), recorded.input_text)
 
 
 # --- messages ------------------------------------------------------------------------------
@@ -186,7 +189,7 @@ def _messages(turns: list[Turn]) -> list[dict[str, Any]]:
             call["results"].append({"name": short(turn.message.name), "parts": turn.parts})
             continue
         message = _drawn(turn)
-        if turn.message.role == "tool":
+        if turn.message.role == "tool" and not turn.message.tool_calls:
             message["parts"] = [
                 {
                     "kind": "tool_result",

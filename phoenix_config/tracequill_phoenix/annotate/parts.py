@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from tracequill_phoenix.annotate.bounds import TEXT_CHARACTERS_MAX, number, short
+from tracequill_phoenix.dataset_export.bodies import anthropic_messages
 from tracequill_phoenix.dataset_export.conversation import (
     REDACTED,
     Message,
@@ -32,6 +33,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?[^,]{0,200},")
 _ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
 _ADDRESS_CHARACTERS_MAX = 2_000
+_ELSEWHERE = frozenset({"text", "tool_use", "tool_result", "function_call"})
 _MEDIA = ("audio", "video", "document", "file")
 
 
@@ -96,12 +98,11 @@ def recorded_parts(recorded: Mapping[str, Any], message: Message) -> list[dict[s
     """The parts of a recorded message; *message* is the same one, as it is read for training."""
     parts: list[dict[str, Any]] = []
     for entry in items(recorded.get("contents")):
-        content = mapping(entry.get("message_content"))
-        if (part := _part(content, message.role)) is not None:
-            parts.append(part)
+        parts += _parts(mapping(entry.get("message_content")), message.role)
+    # Reasoning can stand in its contents, and what was said beside them.
+    if not any(part["kind"] in ("text", "json", "image") for part in parts):
+        parts += message_parts(message)
     if parts:
-        return parts
-    if parts := message_parts(message):
         return parts
     whole = recorded.get("content")
     if whole and not isinstance(whole, str):
@@ -111,16 +112,37 @@ def recorded_parts(recorded: Mapping[str, Any], message: Message) -> list[dict[s
 
 def message_parts(message: Message) -> list[dict[str, Any]]:
     """The parts of a message that was read from a body."""
-    return [_said(part, message.role) for part in message.parts]
+    return [part for said in message.parts for part in _said(said, message.role)]
 
 
-def _said(part: Part, role: str) -> dict[str, Any]:
-    return image_part(part.value) if part.kind == "image" else text_part(part.value, role)
+def _said(part: Part, role: str) -> list[dict[str, Any]]:
+    if part.kind == "image":
+        return [image_part(part.value)]
+    return (_blocks(part.value) if role == "tool" else []) or [text_part(part.value, role)]
 
 
-def _part(content: Mapping[str, Any], role: str) -> dict[str, Any] | None:
-    kind = text(content.get("type"))
+def _blocks(value: str) -> list[dict[str, Any]]:
+    """The parts of a tool's result that was recorded as the JSON of its blocks, as Claude's are."""
+    blocks = orjson.loads(value.strip()) if is_json(value) else None
+    if not isinstance(blocks, list):
+        return []
+    known = [isinstance(b, dict) and b.get("type") in ("text", "image") for b in blocks]
+    if not all(known):
+        return []
+    (message,) = anthropic_messages({"messages": [{"role": "tool", "content": blocks}]}, [])
+    return [part for said in message.parts for part in _said(Part(said.kind, said.value), "")]
+
+
+def _parts(content: Mapping[str, Any], role: str) -> list[dict[str, Any]]:
     said = text(content.get("text"))
+    if role == "tool" and said and (parts := _blocks(said)):
+        return parts
+    part = _part(content, said, role)
+    return [part] if part is not None else []
+
+
+def _part(content: Mapping[str, Any], said: str, role: str) -> dict[str, Any] | None:
+    kind = text(content.get("type"))
     if kind in REASONING:
         return {"kind": "reasoning", "hidden": not said, **text_fields(said)}
     image = mapping(mapping(content.get("image")).get("image"))
@@ -132,7 +154,8 @@ def _part(content: Mapping[str, Any], role: str) -> dict[str, Any] | None:
             return _file(medium, mapping(file.get(medium)) or file)
     if said:
         return text_part(said, role)
-    if kind == "text" or not any(content.values()):
+    # A call or result stands in the message itself, too.
+    if kind in _ELSEWHERE or not any(content.values()):
         return None
     return {"kind": "unknown", **text_fields(json_text(content))}
 

@@ -66,6 +66,8 @@ class Recorded:
     answers: list[Turn]
     several: bool
     left_out: int = 0
+    input_text: str = ""
+    """``input.value``, which asks something even where no message does."""
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -84,7 +86,8 @@ def read(attributes: Mapping[str, Any]) -> Recorded:
     several = are_several([turn.message for turn in answers], asked_for)
     if len(answers) > 1 and not several:
         answers = [_joined(answers)]
-    return Recorded(history, answers, several, left_out, findings)
+    asked = text(mapping(attributes.get("input")).get("value"))
+    return Recorded(history, answers, several, left_out, asked, findings)
 
 
 def _joined(turns: list[Turn]) -> Turn:
@@ -110,6 +113,11 @@ def _turns(entries: object, unsaid_role: str, findings: list[Finding]) -> list[T
     return turns
 
 
+def _say_something(turns: list[Turn]) -> bool:
+    """Whether anything is left to show; of what a guardrail looked at, messages are empty."""
+    return any(turn.parts or turn.message.tool_calls for turn in turns)
+
+
 def _from_messages(messages: list[Message]) -> list[Turn]:
     return [Turn(message, message_parts(message)) for message in messages]
 
@@ -123,7 +131,7 @@ def _history(
     if nameless and llm.get("system") == "anthropic" and body.get("messages"):
         # Claude on Bedrock, streamed: only the body says which result answers which call.
         return _from_messages(anthropic_messages(body, findings))
-    if turns:
+    if _say_something(turns):
         return turns
     if prompts := _plain(llm.get("prompts"), "prompt", "user"):
         return prompts
@@ -131,7 +139,7 @@ def _history(
         turns = _from_messages(anthropic_messages(body, findings))
     else:
         turns = _from_messages(openai_messages(body.get("messages"), findings))
-    if turns:
+    if _say_something(turns):
         return turns
     query = text(mapping(attributes.get("reranker")).get("query"))
     if query:
@@ -142,7 +150,8 @@ def _history(
 def _answers(
     attributes: Mapping[str, Any], llm: Mapping[str, Any], findings: list[Finding]
 ) -> list[Turn]:
-    if turns := _turns(llm.get("output_messages"), "assistant", findings):
+    turns = _turns(llm.get("output_messages"), "assistant", findings)
+    if _say_something(turns):
         return turns
     if choices := _plain(llm.get("choices"), "completion", "assistant"):
         return choices
@@ -186,7 +195,8 @@ def _value(recorded: object, role: str) -> list[Turn]:
 
 
 def _body(recorded: object) -> dict[str, Any]:
-    return mapping(Cleaning().clean(body_of(recorded)))
+    body = Cleaning().clean(body_of(recorded))
+    return {"messages": body} if isinstance(body, list) else mapping(body)
 
 
 def _is_anthropic(body: Mapping[str, Any]) -> bool:

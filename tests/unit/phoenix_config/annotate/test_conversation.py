@@ -244,6 +244,58 @@ def test_content_that_is_not_known_is_shown_as_it_is() -> None:
     assert json.loads(part["text"]) == {"type": "hologram", "x": 1}
 
 
+def test_what_was_said_beside_reasoning_is_shown() -> None:
+    answer = message("assistant", "Yes.", contents=[{"type": "reasoning", "text": "hm"}])
+    seen = conversation(llm_span([USER], [answer]))
+
+    assert [part["kind"] for part in seen["answers"][0]["parts"]] == ["reasoning", "text"]
+    assert seen["answer"]["text"] == "Yes."
+
+
+def test_a_call_is_not_shown_a_second_time_as_content() -> None:
+    answer = message(
+        "assistant", contents=[{"type": "tool_use"}], tool_calls=[tool_call("weather", id="a")]
+    )
+    (drawn,) = conversation(llm_span([USER], [answer]))["answers"]
+
+    assert [part["kind"] for part in drawn["parts"]] == ["tool_call"]
+
+
+def test_a_result_that_was_recorded_as_blocks_is_shown_as_what_they_hold() -> None:
+    blocks = [
+        {"type": "text", "text": "not found"},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA"}},
+    ]
+    called = message("assistant", tool_calls=[tool_call("find", id="a")])
+    results = (
+        message("tool", json.dumps(blocks), tool_call_id="a"),
+        message("tool", contents=[{"type": "text", "text": json.dumps(blocks)}], tool_call_id="a"),
+    )
+    for result in results:
+        seen = conversation(llm_span([USER, called, result], [ANSWER]))
+        (given,) = seen["messages"][1]["parts"][0]["results"]
+        assert [part["kind"] for part in given["parts"]] == ["text", "image"]
+        assert given["parts"][0]["text"] == "not found"
+
+
+def test_messages_that_hold_nothing_give_way_to_the_request_itself() -> None:
+    request = [{"role": "user", "content": [{"guardContent": {"text": {"text": "How?"}}}]}]
+    seen = conversation(
+        llm_span([message("user")], [ANSWER])
+        | {"input": {"value": json.dumps(request), "mime_type": "application/json"}}
+    )
+
+    assert "How?" in seen["question"]
+    assert seen["messages"][0]["parts"][0]["kind"] == "json"
+
+
+def test_a_question_without_words_says_what_it_is() -> None:
+    image = {"type": "image", "image": {"image": {"url": PNG}}}
+    asked = [message("user", "before"), message("user", contents=[image])]
+
+    assert conversation(llm_span(asked, [ANSWER]))["question"] == "[image]"
+
+
 def test_several_answers_stand_beside_each_other_and_the_first_is_judged() -> None:
     seen = conversation(
         llm_span([USER], [ANSWER, message("assistant", "No.")], parameters={"n": 2})
