@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -57,7 +57,7 @@ _MINE = text(
     ORDER BY done.at DESC, done.item_id DESC
     LIMIT :limit
     """
-)
+).bindparams(bindparam("before_item", type_=BigInteger))
 
 
 async def skip(session: AsyncSession, queue: Queue, item_id: int, person: Person) -> None:

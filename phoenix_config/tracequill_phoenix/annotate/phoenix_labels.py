@@ -7,6 +7,7 @@ so that an undo can restore it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,7 +116,13 @@ async def _rows(
             table.name.in_(names),
         )
     )
-    return [dict(zip(_KEPT, row, strict=True)) for row in rows]
+    return [_storable(dict(zip(_KEPT, row, strict=True))) for row in rows]
+
+
+def _storable(row: dict[str, Any]) -> dict[str, Any]:
+    """What stood in Phoenix is kept as JSON, which has no infinity and no NaN."""
+    score = row["score"]
+    return row if score is None or math.isfinite(score) else {**row, "score": None}
 
 
 async def _replace(

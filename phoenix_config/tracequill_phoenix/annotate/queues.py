@@ -91,7 +91,9 @@ class Queue:
 async def find(session: AsyncSession, queue_id: int, *, lock: bool = False) -> Queue:
     """Give the queue, its row locked against other changes where *lock* is on."""
     statement = select(queues).where(queues.c.queue_id == queue_id)
-    found = await _with_parts(session, statement.with_for_update() if lock else statement)
+    if lock:  # answers, which only point to the queue, go on meanwhile
+        statement = statement.with_for_update(key_share=True)
+    found = await _with_parts(session, statement)
     if not found:
         raise not_found("there is no such queue.")
     return found[0]

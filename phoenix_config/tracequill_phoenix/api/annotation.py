@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from phoenix.config import get_env_csrf_trusted_origins, get_env_host, get_env_root_url
@@ -109,6 +109,11 @@ ACCESS = [
     Depends(authenticated),
     Depends(checked),
 ]
+
+
+# What Postgres holds; a larger number is no id of ours.
+ID_MAX = 2**63 - 1
+Id = Annotated[int, Path(ge=1, le=ID_MAX)]
 
 
 def base_url() -> str:

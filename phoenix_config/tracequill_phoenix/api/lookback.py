@@ -25,7 +25,9 @@ from tracequill_phoenix.annotate.selection_form import Text
 from tracequill_phoenix.annotate.tables import flags, inputs
 from tracequill_phoenix.api.access import NOT_LOCKED, Database
 from tracequill_phoenix.api.annotation import (
+    ID_MAX,
     Asking,
+    Id,
     Me,
     QueueRoute,
     in_transaction,
@@ -48,7 +50,7 @@ class NewReply(BaseModel):
 
 @router.get("/flags")
 async def list_flags(
-    queue_id: int, database: Database, person: Asking, open: bool = True
+    queue_id: Id, database: Database, person: Asking, open: bool = True
 ) -> Response:
     """List what people ask the manager."""
     async with database() as session:
@@ -83,7 +85,7 @@ async def list_flags(
 
 @router.post("/flags/{flag_id}/reply", dependencies=[NOT_LOCKED])
 async def reply(
-    queue_id: int,
+    queue_id: Id,
     flag_id: UUID,
     body: NewReply,
     request: Request,
@@ -104,7 +106,7 @@ async def reply(
 
 
 @router.get("/recent")
-async def list_recent(queue_id: int, database: Database, me: Me) -> Response:
+async def list_recent(queue_id: Id, database: Database, me: Me) -> Response:
     """List what can be undone, the newest first."""
     async with database() as session:
         await queues.find_for(session, queue_id, me)
@@ -131,7 +133,7 @@ async def list_recent(queue_id: int, database: Database, me: Me) -> Response:
 
 @router.get("/mine")
 async def list_mine(
-    queue_id: int,
+    queue_id: Id,
     database: Database,
     me: Me,
     search: Text = "",
@@ -190,6 +192,6 @@ def _from_cursor(cursor: str) -> tuple[datetime, int]:
         return _ALL_OF_TIME
     try:
         at, item_id = base64.urlsafe_b64decode(cursor).decode().split(" ")
-        return datetime.fromisoformat(at), int(item_id)
+        return datetime.fromisoformat(at), min(int(item_id), ID_MAX)
     except ValueError as error:
         raise invalid(f"the cursor {cursor!r} is none of ours; leave it out.") from error

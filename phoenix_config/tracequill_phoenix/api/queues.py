@@ -25,7 +25,9 @@ from tracequill_phoenix.annotate.selection_form import Name, Order, Selection, T
 from tracequill_phoenix.annotate.tables import queues as queue_table
 from tracequill_phoenix.api.access import NOT_LOCKED, Database
 from tracequill_phoenix.api.annotation import (
+    ID_MAX,
     Asking,
+    Id,
     QueueRoute,
     base_url,
     json_answer,
@@ -90,7 +92,7 @@ class Asked(Selection):
 class Previewed(Asked):
     """A selection to look at; *queue_id* leaves out what is in that queue."""
 
-    queue_id: int | None = None
+    queue_id: Annotated[int, Field(ge=1, le=ID_MAX)] | None = None
     limit: int = Field(5, ge=0, le=50)
 
 
@@ -194,7 +196,7 @@ async def list_projects(database: Database, person: Asking) -> Response:
 
 
 @router.get("/projects/{name}/facets")
-async def list_facets(name: str, database: Database, person: Asking) -> Response:
+async def list_facets(name: Text, database: Database, person: Asking) -> Response:
     """List the models and users of a project's newest calls, the most frequent first."""
     _require_creating(person)
     async with database() as session:
@@ -280,7 +282,7 @@ async def list_queues(database: Database, person: Asking, archived: bool = False
 
 
 @router.get("/queues/{queue_id}")
-async def read_queue(queue_id: int, database: Database, person: Asking) -> Response:
+async def read_queue(queue_id: Id, database: Database, person: Asking) -> Response:
     """Show one queue."""
     async with database() as session:
         return await _shown(session, await queues.find_for(session, queue_id, person), person)
@@ -316,7 +318,7 @@ async def create_queue(
 
 @router.patch("/queues/{queue_id}", dependencies=[NOT_LOCKED])
 async def change_queue(
-    queue_id: int, body: ChangedQueue, request: Request, database: Database, person: Asking
+    queue_id: Id, body: ChangedQueue, request: Request, database: Database, person: Asking
 ) -> Response:
     """Change what is named in the body; its manager only."""
     async with database() as session:
@@ -334,7 +336,7 @@ async def change_queue(
 
 
 @router.delete("/queues/{queue_id}", status_code=204, dependencies=[NOT_LOCKED])
-async def delete_queue(queue_id: int, database: Database, person: Asking) -> Response:
+async def delete_queue(queue_id: Id, database: Database, person: Asking) -> Response:
     """Delete a queue in which nobody has answered."""
     async with database() as session:
         await queues.remove(session, await _managed(session, queue_id, person))
@@ -343,7 +345,7 @@ async def delete_queue(queue_id: int, database: Database, person: Asking) -> Res
 
 @router.post("/queues/{queue_id}/items", dependencies=[NOT_LOCKED])
 async def add_items(
-    queue_id: int, body: Addition | Selection, database: Database, person: Asking
+    queue_id: Id, body: Addition | Selection, database: Database, person: Asking
 ) -> Response:
     """Add what a selection finds; what is in the queue is left out."""
     async with database() as session:
@@ -363,7 +365,7 @@ async def add_items(
     return json_answer({"added": added, "already": already, "items": shown["items"]})
 
 
-async def _managed(session: AsyncSession, queue_id: int, person: Person | None) -> Queue:
+async def _managed(session: AsyncSession, queue_id: Id, person: Person | None) -> Queue:
     """The queue, locked against other changes, if *person* manages it."""
     queue = await queues.find(session, queue_id, lock=True)
     if not queue.may_see(person):

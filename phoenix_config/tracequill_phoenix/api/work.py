@@ -26,6 +26,8 @@ from tracequill_phoenix.annotate.queues import Queue
 from tracequill_phoenix.annotate.selection_form import Text
 from tracequill_phoenix.api.access import NOT_LOCKED, Database
 from tracequill_phoenix.api.annotation import (
+    ID_MAX,
+    Id,
     Me,
     QueueRoute,
     in_transaction,
@@ -39,7 +41,10 @@ _CORRECTION_MAX = 1_000_000
 _ALL_OF_TIME = (datetime(9999, 1, 1, tzinfo=UTC), 0)
 
 Json = Annotated[dict[str, Any], AfterValidator(clean_json)]
-ItemIds = Annotated[list[int], Field(max_length=100)]
+ItemIds = Annotated[
+    list[Annotated[int, Field(ge=1, le=ID_MAX)]],
+    Field(max_length=100),
+]
 
 
 class _Body(BaseModel):
@@ -51,7 +56,7 @@ class Wanted(_Body):
 
     count: int = Field(1, ge=1, le=10)
     have: ItemIds = Field(default_factory=list)
-    item_id: int | None = None
+    item_id: Annotated[int, Field(ge=1, le=ID_MAX)] | None = None
 
 
 class Held(_Body):
@@ -113,12 +118,12 @@ class NewFlag(Said):
 class Undone(_Body):
     """Which one is to be undone; the newest where none is named."""
 
-    item_id: int | None = None
+    item_id: Annotated[int, Field(ge=1, le=ID_MAX)] | None = None
 
 
 @router.post("/lease", dependencies=[NOT_LOCKED])
 async def lease(
-    queue_id: int, body: Wanted, request: Request, database: Database, me: Me
+    queue_id: Id, body: Wanted, request: Request, database: Database, me: Me
 ) -> Response:
     """Give the next questions to this person, and renew those that the page has."""
 
@@ -169,41 +174,49 @@ async def _shown(
     )
 
 
-async def _answering(session: AsyncSession, queue_id: int, me: Person) -> Queue:
+async def _answering(session: AsyncSession, queue_id: Id, me: Person) -> Queue:
     queue = await queues.find_for(session, queue_id, me)
     queue.require_answering(me)
     return queue
 
 
-async def _mine(session: AsyncSession, queue_id: int, me: Person) -> Queue:
+async def _mine(session: AsyncSession, queue_id: Id, me: Person) -> Queue:
     """The queue for looking at one's own answers; an archived one as well."""
     return await queues.find_for(session, queue_id, me)
 
 
 @router.post("/heartbeat", dependencies=[NOT_LOCKED])
-async def heartbeat(queue_id: int, body: Held, database: Database, me: Me) -> Response:
+async def heartbeat(
+    queue_id: Id, body: Held, request: Request, database: Database, me: Me
+) -> Response:
     """Keep the questions that the page has."""
-    async with database() as session:
+
+    async def work(session: AsyncSession, _: Changes) -> list[int]:
         queue = await _answering(session, queue_id, me)
-        renewed = await leases.renew(
-            session, queue_id, me.person, body.have, seconds=queue.lease_seconds
-        )
+        seconds = queue.lease_seconds
+        return await leases.renew(session, queue_id, me.person, body.have, seconds=seconds)
+
+    renewed = await in_transaction(database, request, work)
     lost = [item_id for item_id in body.have if item_id not in renewed]
     return json_answer({"renewed": renewed, "lost": lost})
 
 
 @router.post("/release", dependencies=[NOT_LOCKED])
-async def release(queue_id: int, body: Held, database: Database, me: Me) -> Response:
+async def release(
+    queue_id: Id, body: Held, request: Request, database: Database, me: Me
+) -> Response:
     """Let go of questions, all of them where none is named."""
-    async with database() as session:
+
+    async def work(session: AsyncSession, _: Changes) -> list[int]:
         await _mine(session, queue_id, me)
-        released = await leases.release(session, queue_id, me.person, body.have)
-    return json_answer({"released": released})
+        return await leases.release(session, queue_id, me.person, body.have)
+
+    return json_answer({"released": await in_transaction(database, request, work)})
 
 
 @router.get("/items/{item_id}")
 async def read_item(
-    queue_id: int, item_id: int, request: Request, database: Database, me: Me
+    queue_id: Id, item_id: Id, request: Request, database: Database, me: Me
 ) -> Response:
     """Show a question; it is not leased by this."""
     async with database() as session:
@@ -214,7 +227,7 @@ async def read_item(
 
 @router.put("/items/{item_id}/draft", dependencies=[NOT_LOCKED])
 async def save_draft(
-    queue_id: int, item_id: int, body: Said, database: Database, me: Me
+    queue_id: Id, item_id: Id, body: Said, database: Database, me: Me
 ) -> Response:
     """Keep what has been said so far."""
     async with database() as session:
@@ -223,7 +236,7 @@ async def save_draft(
 
 
 async def _save_draft(
-    session: AsyncSession, queue_id: int, item_id: int, body: Said, me: Person
+    session: AsyncSession, queue_id: Id, item_id: Id, body: Said, me: Person
 ) -> datetime:
     queue = await _answering(session, queue_id, me)
     await find_item(session, queue_id, item_id)
@@ -232,7 +245,7 @@ async def _save_draft(
 
 
 @router.delete("/items/{item_id}/draft", status_code=204, dependencies=[NOT_LOCKED])
-async def drop_draft(queue_id: int, item_id: int, database: Database, me: Me) -> Response:
+async def drop_draft(queue_id: Id, item_id: Id, database: Database, me: Me) -> Response:
     """Forget what had been said so far."""
     async with database() as session:
         await _mine(session, queue_id, me)
@@ -243,7 +256,7 @@ async def drop_draft(queue_id: int, item_id: int, database: Database, me: Me) ->
 
 @router.post("/items/{item_id}/answer", dependencies=[NOT_LOCKED])
 async def answer(
-    queue_id: int, item_id: int, body: NewAnswer, request: Request, database: Database, me: Me
+    queue_id: Id, item_id: Id, body: NewAnswer, request: Request, database: Database, me: Me
 ) -> Response:
     """Keep an answer, here and in Phoenix."""
     submission = Submission(
@@ -278,7 +291,7 @@ def _aware(time: datetime | None) -> datetime | None:
 
 @router.post("/items/{item_id}/skip", dependencies=[NOT_LOCKED])
 async def skip(
-    queue_id: int, item_id: int, request: Request, database: Database, me: Me
+    queue_id: Id, item_id: Id, request: Request, database: Database, me: Me
 ) -> Response:
     """Pass a question by."""
 
@@ -291,7 +304,7 @@ async def skip(
 
 @router.post("/items/{item_id}/flag", dependencies=[NOT_LOCKED])
 async def flag(
-    queue_id: int, item_id: int, body: NewFlag, request: Request, database: Database, me: Me
+    queue_id: Id, item_id: Id, body: NewFlag, request: Request, database: Database, me: Me
 ) -> Response:
     """Ask the manager about a question."""
 
@@ -312,7 +325,7 @@ async def flag(
 
 @router.post("/undo", dependencies=[NOT_LOCKED])
 async def undo(
-    queue_id: int, body: Undone, request: Request, database: Database, me: Me
+    queue_id: Id, body: Undone, request: Request, database: Database, me: Me
 ) -> Response:
     """Take something back, in Phoenix as well; its question is this person's again."""
 
@@ -327,7 +340,7 @@ async def undo(
 
 @router.post("/items/{item_id}/open", dependencies=[NOT_LOCKED])
 async def reopen(
-    queue_id: int, item_id: int, request: Request, database: Database, me: Me
+    queue_id: Id, item_id: Id, request: Request, database: Database, me: Me
 ) -> Response:
     """Open one of one's own again."""
 

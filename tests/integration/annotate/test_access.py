@@ -217,3 +217,37 @@ def test_the_description_names_every_route(phoenix_server: PhoenixServer) -> Non
 
     assert "/tracequill/api/queues/{queue_id}/items/{item_id}/answer" in paths
     assert "/tracequill/api/datasets" in paths
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", f"/queues/{10**30}", None, 422),
+        ("GET", "/queues/999999999999", None, 404),
+        ("GET", "/queues/999999999999/items/1", None, 404),
+        ("GET", "/projects/%00/facets", None, 200),
+        ("GET", "/queues/{id}/mine?cursor=nonsense", None, 422),
+        ("GET", "/queues/{id}/mine?limit=0", None, 422),
+        ("GET", "/queues/{id}/mine?search=%00%25_", None, 200),
+        ("POST", "/queues/{id}/lease", {"count": 11}, 422),
+        ("POST", "/queues/{id}/lease", {"have": [10**30]}, 422),
+        ("POST", "/queues/{id}/lease", {"have": [2**62]}, 200),
+        ("POST", "/queues/{id}/lease", {"item_id": 2**62}, 404),
+        ("POST", "/queues/{id}/lease", [], 422),
+        ("POST", "/queues", {"name": "x"}, 422),
+        ("POST", "/selection/preview", {"project": "odd", "where": "x" * 20_001}, 422),
+    ],
+)
+def test_odd_requests_are_refused_in_a_sentence(
+    phoenix_server: PhoenixServer, method: str, path: str, body: object, status: int
+) -> None:
+    with named(phoenix_server, "Ana") as ana:
+        queues = [queue for queue in ana.get("/queues") if queue["name"] == "odd"]
+        if not queues:
+            write_calls(phoenix_server, "odd", [Call()])
+            queues = [ana.create("odd", "odd")]
+        answered = ana.call(method, path.replace("{id}", str(queues[0]["queue_id"])), body, status)
+
+    if status >= 400:
+        assert answered["code"] in ("invalid", "not_found")
+        assert len(answered["detail"]) > 10
