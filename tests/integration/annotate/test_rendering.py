@@ -142,6 +142,18 @@ def test_a_message_can_be_seen_as_it_was_written(watched: Watched) -> None:
     expect(answer.locator("strong")).to_have_text("is")
 
 
+def test_what_is_copied_is_what_was_written(watched: Watched) -> None:
+    said = "It **is** \u202ehidden\u202c."
+    watched.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    watched.show(answered(said))
+    answer = watched.page.get_by_role("region", name="Answer")
+
+    copying = answer.get_by_role("button", name="Copy this message")
+    copying.click()
+    expect(copying).to_have_text("Copied")
+    assert watched.page.evaluate("navigator.clipboard.readText()") == said
+
+
 def test_documents_show_their_score_and_where_they_are_from(watched: Watched) -> None:
     document = {
         "content": "Within 30 days.",
