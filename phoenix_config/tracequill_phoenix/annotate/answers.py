@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import BigInteger, and_, bindparam, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -33,7 +33,7 @@ from tracequill_phoenix.annotate.people import Person
 from tracequill_phoenix.annotate.phoenix_labels import Changes
 from tracequill_phoenix.annotate.queues import Queue
 from tracequill_phoenix.annotate.sources import copy, sources
-from tracequill_phoenix.annotate.tables import answers, drafts, in_force, items, skips, slots
+from tracequill_phoenix.annotate.tables import answers, drafts, in_force, slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,11 @@ async def submit(
 ) -> tuple[dict[str, Any], bool]:
     """Keep an answer; give it, and whether it had been kept before."""
     item = await find_item(session, queue.queue_id, item_id, lock=True)
-    if (known := await _known(session, submission.answer_id, item_id, person)) is not None:
+    known, current = await _known(session, submission.answer_id, item_id, person)
+    if known is not None:
         return answer_json(known, person.name), True
     queue.require_active()
     values = check_values(queue.labels, submission.values)
-    current = await _in_force(session, item_id, person)
     if current is not None and current.answer_id != submission.replaces:
         raise QueueError(
             409,
@@ -114,57 +114,56 @@ async def submit(
             .returning(answers)
         )
     ).one()
-    await drop_draft(session, item_id, person)
-    await session.execute(
-        delete(skips).where(skips.c.item_id == item_id, skips.c.person == person.person)
-    )
-    await settle(session, item_id)
+    await session.execute(_FINISH, {"item_id": item_id, "person": person.person})
     return answer_json(row, person.name), False
 
 
 async def _known(
     session: AsyncSession, answer_id: UUID, item_id: int, person: Person
-) -> Any | None:
-    """The answer of this id, if it is this person's to this item."""
-    row = (
-        await session.execute(select(answers).where(answers.c.answer_id == answer_id))
-    ).one_or_none()
-    if row is not None and (row.item_id, row.person) != (item_id, person.person):
-        raise QueueError(409, "id_taken", "this answer's id belongs to another answer.")
-    return row
-
-
-async def _in_force(session: AsyncSession, item_id: int, person: Person) -> Any | None:
-    statement = select(answers).where(
-        answers.c.item_id == item_id, answers.c.person == person.person, in_force
+) -> tuple[Any | None, Any | None]:
+    """The answer of this id, if it was sent before; and the person's answer that is in force."""
+    current = and_(answers.c.item_id == item_id, answers.c.person == person.person, in_force)
+    found = await session.execute(
+        select(answers).where(or_(answers.c.answer_id == answer_id, current))
     )
-    return (await session.execute(statement)).one_or_none()
+    known = None
+    standing = None
+    for row in found:
+        is_own = (row.item_id, row.person) == (item_id, person.person)
+        if row.answer_id == answer_id:
+            if not is_own:
+                raise QueueError(409, "id_taken", "this answer's id belongs to another answer.")
+            known = row
+        else:
+            standing = row
+    return known, standing
+
+
+_USE_SLOT = text(
+    """
+    UPDATE tracequill.annotation_slots SET state = 'answered', person = :person, leased_until = NULL
+    WHERE item_id = :item_id AND slot = (
+        SELECT s.slot FROM tracequill.annotation_slots AS s
+        WHERE s.item_id = :item_id
+          AND (s.person = :person
+               OR (s.state = 'open' OR s.state = 'leased' AND s.leased_until < clock_timestamp())
+                  AND NOT EXISTS (
+                      SELECT FROM tracequill.annotation_slots AS other
+                      WHERE other.item_id = :item_id AND other.person = :person))
+        ORDER BY s.person = :person DESC NULLS LAST, s.slot
+        LIMIT 1
+        FOR UPDATE)
+    RETURNING slot
+    """
+).bindparams(bindparam("item_id", type_=BigInteger))
 
 
 async def _use_slot(session: AsyncSession, item_id: int, person: Person) -> int:
     """Use the person's own slot, or one that nobody holds; LeaseLostError if there is none."""
-    free = or_(
-        slots.c.state == "open",
-        and_(slots.c.state == "leased", slots.c.leased_until < func.clock_timestamp()),
-    )
-    own = func.coalesce(slots.c.person == person.person, False)
-    other = slots.alias()
-    has_own = exists().where(other.c.item_id == item_id, other.c.person == person.person)
-    candidate = (
-        select(slots.c.slot)
-        .where(slots.c.item_id == item_id, or_(own, and_(free, ~has_own)))
-        .order_by(own.desc(), slots.c.slot)
-        .limit(1)
-        .with_for_update()
-    )
-    slot = await session.scalar(candidate)
+    values = {"item_id": item_id, "person": person.person}
+    slot = await session.scalar(_USE_SLOT, values)
     if slot is None:
         raise LeaseLostError
-    await session.execute(
-        update(slots)
-        .where(slots.c.item_id == item_id, slots.c.slot == slot)
-        .values(state="answered", person=person.person, leased_until=None)
-    )
     return int(slot)
 
 
@@ -206,20 +205,30 @@ async def _to_phoenix(
     )
 
 
+_SETTLE = """
+    UPDATE tracequill.annotation_items AS i
+    SET done_at = CASE WHEN still.open THEN NULL ELSE coalesce(i.done_at, clock_timestamp()) END
+    FROM (SELECT EXISTS (
+        SELECT FROM tracequill.annotation_slots AS s
+        WHERE s.item_id = :item_id AND s.state <> 'answered') AS open) AS still
+    WHERE i.item_id = :item_id AND still.open <> (i.done_at IS NULL)
+"""
+_FINISH = text(
+    f"""
+    WITH draft AS (
+        DELETE FROM tracequill.annotation_drafts WHERE item_id = :item_id AND person = :person
+    ), skip AS (
+        DELETE FROM tracequill.annotation_skips WHERE item_id = :item_id AND person = :person
+    )
+    {_SETTLE}
+    """
+).bindparams(bindparam("item_id", type_=BigInteger))
+
+
 async def settle(session: AsyncSession, item_id: int) -> None:
     """Note whether everybody has answered by now."""
-    open_slots = exists().where(slots.c.item_id == item_id, slots.c.state != "answered")
-    done_at = func.clock_timestamp()
-    await session.execute(
-        update(items)
-        .where(items.c.item_id == item_id, ~open_slots, items.c.done_at.is_(None))
-        .values(done_at=done_at)
-    )
-    await session.execute(
-        update(items)
-        .where(items.c.item_id == item_id, open_slots, items.c.done_at.is_not(None))
-        .values(done_at=None)
-    )
+    statement = text(_SETTLE).bindparams(bindparam("item_id", type_=BigInteger))
+    await session.execute(statement, {"item_id": item_id})
 
 
 async def undo(

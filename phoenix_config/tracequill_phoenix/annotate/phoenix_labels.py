@@ -14,7 +14,7 @@ from typing import Any
 
 from phoenix.db import models
 from phoenix.server.dml_event import SpanAnnotationInsertEvent, SpanInsertEvent
-from sqlalchemy import delete, func, select
+from sqlalchemy import and_, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -51,11 +51,10 @@ async def write(
 
     A span that retention has taken has no annotations any more: nothing is written then.
     """
-    found = await _span(session, span_id)
+    found = await _found(session, span_id, identifier, names)
     if found is None:
         return []
-    span_rowid, project_id = found
-    before = await _rows(session, span_rowid, identifier, names)
+    span_rowid, project_id, before = found
     wanted = [
         {
             "name": row.name,
@@ -83,40 +82,40 @@ async def restore(
     changes: Changes,
 ) -> None:
     """Put back what ``write`` has handed back."""
-    found = await _span(session, span_id)
+    found = await _found(session, span_id, identifier, names)
     if found is None:
         return
-    span_rowid, project_id = found
-    now = await _rows(session, span_rowid, identifier, names)
+    span_rowid, project_id, now = found
     await _replace(session, span_rowid, identifier, user_id, now, before, changes)
     changes.project_ids.append(project_id)
 
 
-async def _span(session: AsyncSession, span_id: str) -> tuple[int, int] | None:
-    """Find the span and keep it until the end of the transaction; and its project."""
-    row = (
+async def _found(
+    session: AsyncSession, span_id: str, identifier: str, names: Sequence[str]
+) -> tuple[int, int, list[dict[str, Any]]] | None:
+    """Find the span, and keep it until the end of the transaction; its project; its annotations
+    of these names."""
+    table = models.SpanAnnotation
+    of_these = and_(
+        table.span_rowid == models.Span.id, table.identifier == identifier, table.name.in_(names)
+    )
+    rows = (
         await session.execute(
-            select(models.Span.id, models.Trace.project_rowid)
+            select(
+                models.Span.id,
+                models.Trace.project_rowid,
+                *(getattr(table, name) for name in _KEPT),
+            )
             .join(models.Trace, models.Trace.id == models.Span.trace_rowid)
+            .outerjoin(table, of_these)
             .where(models.Span.span_id == span_id)
             .with_for_update(key_share=True, read=True, of=models.Span)
         )
-    ).one_or_none()
-    return (row[0], row[1]) if row else None
-
-
-async def _rows(
-    session: AsyncSession, span_rowid: int, identifier: str, names: Sequence[str]
-) -> list[dict[str, Any]]:
-    table = models.SpanAnnotation
-    rows = await session.execute(
-        select(*(getattr(table, name) for name in _KEPT)).where(
-            table.span_rowid == span_rowid,
-            table.identifier == identifier,
-            table.name.in_(names),
-        )
-    )
-    return [_storable(dict(zip(_KEPT, row, strict=True))) for row in rows]
+    ).all()
+    if not rows:
+        return None
+    kept = [dict(zip(_KEPT, row[2:], strict=True)) for row in rows]
+    return rows[0][0], rows[0][1], [_storable(row) for row in kept if row["name"] is not None]
 
 
 def _storable(row: dict[str, Any]) -> dict[str, Any]:

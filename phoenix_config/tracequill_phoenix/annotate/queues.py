@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, delete, func, insert, select, text, update
+from sqlalchemy import Select, case, delete, func, insert, select, text, type_coerce, update
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -90,10 +91,10 @@ class Queue:
 
 async def find(session: AsyncSession, queue_id: int, *, lock: bool = False) -> Queue:
     """Give the queue, its row locked against other changes where *lock* is on."""
-    statement = select(queues).where(queues.c.queue_id == queue_id)
+    statement = _select().where(queues.c.queue_id == queue_id)
     if lock:  # answers, which only point to the queue, go on meanwhile
-        statement = statement.with_for_update(key_share=True)
-    found = await _with_parts(session, statement)
+        statement = statement.with_for_update(key_share=True, of=queues)
+    found = await _queues(session, statement)
     if not found:
         raise not_found("there is no such queue.")
     return found[0]
@@ -109,29 +110,58 @@ async def find_for(session: AsyncSession, queue_id: int, person: Person | None) 
 
 async def find_all(session: AsyncSession, *, archived: bool) -> list[Queue]:
     """Give all queues in use, or all archived ones, the newest first."""
-    statement = select(queues).order_by(queues.c.queue_id.desc())
+    statement = _select().order_by(queues.c.queue_id.desc())
     condition = queues.c.archived_at.is_not(None) if archived else queues.c.archived_at.is_(None)
-    return await _with_parts(session, statement.where(condition))
+    return await _queues(session, statement.where(condition))
 
 
-async def _with_parts(session: AsyncSession, statement: Any) -> list[Queue]:
-    rows = (await session.execute(statement)).mappings().all()
-    ids = [row["queue_id"] for row in rows]
-    said: dict[int, list[Label]] = {}
-    found = select(labels).where(labels.c.queue_id.in_(ids)).order_by(labels.c.position)
-    for row in await session.execute(found):
-        label = label_from(row.name, row.kind, row.is_required, row.is_multiple, row.definition)
-        said.setdefault(row.queue_id, []).append(label)
-    assigned: dict[int, list[str]] = {}
-    for row in await session.execute(select(members).where(members.c.queue_id.in_(ids))):
-        assigned.setdefault(row.queue_id, []).append(row.person)
+# In the same statement as the queue: every request of every page begins with this.
+_LABELS = (
+    select(
+        func.coalesce(
+            func.jsonb_agg(
+                aggregate_order_by(
+                    func.jsonb_build_array(
+                        labels.c.name,
+                        labels.c.kind,
+                        labels.c.is_required,
+                        labels.c.is_multiple,
+                        labels.c.definition,
+                    ),
+                    labels.c.position,
+                )
+            ),
+            func.jsonb_build_array(),
+        )
+    )
+    .where(labels.c.queue_id == queues.c.queue_id)
+    .scalar_subquery()
+)
+_MEMBERS = (
+    select(func.coalesce(func.jsonb_agg(members.c.person), func.jsonb_build_array()))
+    .where(members.c.queue_id == queues.c.queue_id)
+    .scalar_subquery()
+)
+
+
+def _select() -> Select[Any]:
+    return select(
+        queues,
+        type_coerce(_LABELS, JSONB).label("labels"),
+        type_coerce(_MEMBERS, JSONB).label("members"),
+    )
+
+
+async def _queues(session: AsyncSession, statement: Select[Any]) -> list[Queue]:
     return [
         Queue(
-            **row,
-            labels=tuple(said.get(row["queue_id"], ())),
-            members=tuple(sorted(assigned.get(row["queue_id"], ()))),
+            **{
+                **row,
+                "labels": tuple(label_from(*label) for label in row["labels"]),
+                "members": tuple(sorted(row["members"])),
+            }
         )
-        for row in rows
+        for row in (await session.execute(statement)).mappings()
     ]
 
 
