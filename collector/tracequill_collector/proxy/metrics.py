@@ -6,6 +6,7 @@ status file is published here.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,10 +84,17 @@ class ProxyMetrics:
 
 
 class _Collected:
-    """A collector for prometheus_client made of one function."""
+    """A collector for prometheus_client made of one function.
+
+    What a failing disk does not give is left out: it must not hide all other numbers.
+    """
 
     def __init__(self, collect: Callable[[], Iterator[Metric]]) -> None:
-        self.collect = collect
+        self._collect = collect
+
+    def collect(self) -> Iterator[Metric]:
+        with contextlib.suppress(OSError):
+            yield from self._collect()
 
 
 def _recorder(path: Path) -> Iterator[Metric]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from openinference.semconv.trace import OpenInferenceMimeTypeValues, SpanAttributes
 
@@ -59,6 +60,7 @@ _MAX_UNIX_NS = 2**63
 def interpret(exchange: Exchange, default_project_name: str) -> RecordedSpan:
     """Give the span of *exchange*; PermanentError when it has no usable ids or times."""
     _check(exchange)
+    exchange = _in_order(exchange)
     call = Call(exchange)
     result = _meaning(call)
     if not exchange.traced:
@@ -121,6 +123,16 @@ def _check(exchange: Exchange) -> None:
     times = (exchange.start_unix_ns, exchange.first_byte_unix_ns, exchange.end_unix_ns)
     if not all(0 <= time < _MAX_UNIX_NS for time in times):
         raise PermanentError(f"exchange has the times {times}, which are no unix nanoseconds.")
+
+
+def _in_order(exchange: Exchange) -> Exchange:
+    """Give *exchange* without times before its start: a clock may be set back during a call."""
+    start = exchange.start_unix_ns
+    if exchange.end_unix_ns >= start and not 0 < exchange.first_byte_unix_ns < start:
+        return exchange
+    first = exchange.first_byte_unix_ns if exchange.first_byte_unix_ns >= start else 0
+    end = max(start, exchange.end_unix_ns)
+    return replace(exchange, first_byte_unix_ns=first, end_unix_ns=end)
 
 
 def _meaning(call: Call) -> Interpretation:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from openinference.semconv.trace import OpenInferenceSpanKindValues
 
-from tests.exchange_cases import SPAN_ID, TRACE_ID, Case, own_case, own_cases
+from tests.exchange_cases import SPAN_ID, START_UNIX_NS, TRACE_ID, Case, own_case, own_cases
 from tracequill_collector.errors import PermanentError
 from tracequill_collector.recorder import attributes
 from tracequill_collector.recorder.call import Call
@@ -28,6 +28,14 @@ def test_ids_times_and_parent_come_from_the_exchange() -> None:
     assert (span.trace_id, span.span_id) == (TRACE_ID, SPAN_ID)
     assert span.parent_span_id == "00f067aa0ba902b7"
     assert span.end_unix_ns - span.start_unix_ns == 1_000_000_000
+
+
+def test_a_clock_that_was_set_back_during_the_call_makes_no_negative_time() -> None:
+    start = START_UNIX_NS
+    span = _span(end_unix_ns=start - 5_000_000_000, first_byte_unix_ns=start - 6_000_000_000)
+
+    assert (span.start_unix_ns, span.end_unix_ns) == (start, start)
+    assert "tracequill.time_to_first_token_ms" not in span.attributes
 
 
 @pytest.mark.parametrize("case", _CASES, ids=lambda case: case.name)
