@@ -137,8 +137,7 @@ class Inline {
       return;
     }
     // The end of a sentence, or the emphasis around the address, is not its end.
-    let address = found[0].replace(/[.,;:!?'*_~]{1,100}$/, "");
-    if (address.endsWith(")") && !address.includes("(")) address = address.slice(0, -1);
+    const address = balanced(found[0]).replace(/[.,;:!?'*_~]{1,100}$/, "");
     this.at -= found[0].length - address.length;
     this.address(address);
   }
@@ -346,6 +345,16 @@ function isPunctuation(character) {
 function flanks(inner, outer) {
   if (SPACE.test(inner)) return false;
   return !isPunctuation(inner) || SPACE.test(outer) || isPunctuation(outer);
+}
+
+/** An address up to the parenthesis that closes one before it. */
+function balanced(address) {
+  let open = 0;
+  for (let at = 0; at < address.length; at += 1) {
+    if (address[at] === "(") open += 1;
+    else if (address[at] === ")" && open-- === 0) return address.slice(0, at);
+  }
+  return address;
 }
 
 /** Read ``(address "title")`` at *at*; null where there is none. */
