@@ -11,6 +11,7 @@ import csv
 import io
 import re
 import tempfile
+import threading
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -214,6 +215,8 @@ class WorkbookFile:
     """A workbook that is written row by row to disk, and read back in pieces once it is whole."""
 
     def __init__(self, titles: Sequence[str], *, sheet_rows_max: int = _SHEET_ROWS_MAX) -> None:
+        # Whoever waits may leave while a thread is still writing.
+        self._lock = threading.Lock()
         self._titles = titles
         self._sheet_rows_max = sheet_rows_max
         self._book = Workbook(write_only=True)
@@ -227,10 +230,11 @@ class WorkbookFile:
 
     def add(self, rows: Sequence[Sequence[Cell]]) -> None:
         """Write *rows*; a sheet that is full is followed by another."""
-        for row in rows:
-            if self._rows == self._sheet_rows_max:
-                self._begin_sheet()
-            self._append(row)
+        with self._lock:
+            for row in rows:
+                if self._rows == self._sheet_rows_max:
+                    self._begin_sheet()
+                self._append(row)
 
     def _append(self, row: Sequence[Cell]) -> None:
         self._sheet.append([self._cell(cell) for cell in row])
@@ -251,14 +255,20 @@ class WorkbookFile:
         """Finish the file, and give it in pieces."""
         with tempfile.TemporaryDirectory(prefix="tracequill-") as folder:
             path = Path(folder) / "results.xlsx"
-            self._book.save(path)
+            with self._lock:
+                self._book.save(path)
             with path.open("rb") as file:
                 while chunk := file.read(_CHUNK_BYTES):
                     yield chunk
 
     def discard(self) -> None:
-        """Forget what was written, where nobody waits for it any more."""
-        self._book.close()
+        """Delete what was written, where nobody waits for it any more."""
+        with self._lock:
+            for sheet in self._book.worksheets:
+                if sheet.closed:  # openpyxl has deleted its file when it saved
+                    continue
+                sheet.close()
+                Path(sheet._writer.out).unlink(missing_ok=True)  # type: ignore[attr-defined]
 
 
 # --- its name --------------------------------------------------------------------------------

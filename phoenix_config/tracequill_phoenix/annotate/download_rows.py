@@ -78,7 +78,7 @@ async def _workbook(
         while chunk := await asyncio.to_thread(next, chunks, b""):
             yield chunk
     finally:
-        book.discard()
+        await asyncio.to_thread(book.discard)
 
 
 async def layout_of(session: AsyncSession, queue: Queue) -> Layout:

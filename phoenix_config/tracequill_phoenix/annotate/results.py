@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phoenix.server.types import DbSessionFactory
-from sqlalchemy import ARRAY, Table, Text, and_, bindparam, case, func, select, text
+from sqlalchemy import ARRAY, Select, Table, Text, and_, bindparam, case, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tracequill_phoenix.annotate.agreement import LabelAgreement, agreement_of
@@ -27,6 +27,8 @@ from tracequill_phoenix.annotate.progress import (
 from tracequill_phoenix.annotate.queues import Queue
 from tracequill_phoenix.annotate.ratings import Said, value_of
 from tracequill_phoenix.annotate.tables import answers, flags, in_force, items, skips, slots
+
+_ROWS_AT_ONCE = 1000
 
 _COUNTS = text(
     """
@@ -58,10 +60,11 @@ async def progress(session: AsyncSession, queue: Queue) -> dict[str, Any]:
     """Give the progress of *queue* as the API shows it."""
     queue_id = queue.queue_id
     seconds = func.extract("epoch", answers.c.submitted_at - answers.c.shown_at)
-    rows = await session.execute(
+    rows = await _all(
+        session,
         select(answers.c.person, answers.c.answered_at, seconds).where(
             answers.c.queue_id == queue_id, in_force
-        )
+        ),
     )
     done = [
         Answered(person, at, max(float(took), 0.0) if took is not None else None)
@@ -173,16 +176,21 @@ def _counts(label: Label, taken: Mapping[str, int]) -> dict[str, int] | None:
 async def agreement(database: DbSessionFactory, queue: Queue) -> dict[str, Any]:
     """Give the agreement about each label of *queue* as the API shows it."""
     async with database() as session:
-        rows = (
-            await session.execute(
-                select(answers.c.item_id, answers.c.person, answers.c["values"]).where(
-                    answers.c.queue_id == queue.queue_id, in_force
-                )
-            )
-        ).all()
+        rows = await _all(
+            session,
+            select(answers.c.item_id, answers.c.person, answers.c["values"]).where(
+                answers.c.queue_id == queue.queue_id, in_force
+            ),
+        )
         names = await names_of(session, {row.person for row in rows})
     found = await asyncio.to_thread(_agreement, queue.labels, rows)
     return {"labels": [_agreement_json(label, names) for label in found]}
+
+
+async def _all(session: AsyncSession, statement: Select[Any]) -> list[Any]:
+    """Read many rows; between some of them others get their turn."""
+    result = await session.stream(statement, execution_options={"yield_per": _ROWS_AT_ONCE})
+    return [row async for part in result.partitions() for row in part]
 
 
 def _agreement(labels: Sequence[Label], rows: Sequence[Any]) -> list[LabelAgreement]:

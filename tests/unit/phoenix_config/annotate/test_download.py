@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 import tracemalloc
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import openpyxl
@@ -218,6 +220,24 @@ def test_a_full_sheet_is_followed_by_another_with_the_same_head() -> None:
         ["item", 2, 3],
         ["item", 4],
     ]
+
+
+def test_a_workbook_that_nobody_waits_for_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    book = WorkbookFile(["question"])
+    book.add([["what somebody wrote"]])
+    assert list(tmp_path.iterdir())
+
+    book.discard()
+
+    assert list(tmp_path.iterdir()) == []
+    whole = WorkbookFile(["question"])
+    for _ in whole.chunks():
+        pass
+    whole.discard()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_for_a_workbook_does_not_grow_with_its_rows() -> None:
