@@ -30,6 +30,7 @@ from tracequill_phoenix.annotate.selection_form import Text
 from tracequill_phoenix.api.access import NOT_LOCKED, Database
 from tracequill_phoenix.api.annotation import (
     Asking,
+    Id,
     QueueRoute,
     in_transaction,
     json_answer,
@@ -52,7 +53,7 @@ class NewConsensus(BaseModel):
     reason: Annotated[Text, Field(max_length=10_000)] = ""
 
 
-async def _managed(session: AsyncSession, queue_id: int, person: Person | None) -> Queue:
+async def _managed(session: AsyncSession, queue_id: Id, person: Person | None) -> Queue:
     queue = await queues.find_for(session, queue_id, person)
     queue.require_managing(person)
     return queue
@@ -71,7 +72,7 @@ def _page(rows: list[dict[str, Any]], more: int | None) -> Response:
 
 
 @router.get("/progress")
-async def read_progress(queue_id: int, database: Database, person: Asking) -> Response:
+async def read_progress(queue_id: Id, database: Database, person: Asking) -> Response:
     """Say how far the queue is, and how fast everybody works."""
     async with database() as session:
         queue = await _managed(session, queue_id, person)
@@ -79,7 +80,7 @@ async def read_progress(queue_id: int, database: Database, person: Asking) -> Re
 
 
 @router.get("/agreement")
-async def read_agreement(queue_id: int, database: Database, person: Asking) -> Response:
+async def read_agreement(queue_id: Id, database: Database, person: Asking) -> Response:
     """Say how far people agree about each label."""
     async with database() as session:
         queue = await _managed(session, queue_id, person)
@@ -88,7 +89,7 @@ async def read_agreement(queue_id: int, database: Database, person: Asking) -> R
 
 @router.get("/disagreements")
 async def list_disagreements(
-    queue_id: int,
+    queue_id: Id,
     database: Database,
     person: Asking,
     label: str = "",
@@ -107,7 +108,7 @@ async def list_disagreements(
 
 @router.get("/items")
 async def list_items(
-    queue_id: int,
+    queue_id: Id,
     database: Database,
     person: Asking,
     state: item_list.State = "all",
@@ -125,7 +126,7 @@ async def list_items(
 
 @router.get("/items/{item_id}/answers")
 async def read_answers(
-    queue_id: int, item_id: int, request: Request, database: Database, person: Asking
+    queue_id: Id, item_id: Id, request: Request, database: Database, person: Asking
 ) -> Response:
     """Show what everybody said of a question, once all have said it."""
     async with database() as session:
@@ -153,8 +154,8 @@ async def read_answers(
 
 @router.put("/items/{item_id}/consensus", dependencies=[NOT_LOCKED])
 async def decide(
-    queue_id: int,
-    item_id: int,
+    queue_id: Id,
+    item_id: Id,
     body: NewConsensus,
     request: Request,
     database: Database,
@@ -182,7 +183,7 @@ async def decide(
 
 @router.delete("/items/{item_id}/consensus", status_code=204, dependencies=[NOT_LOCKED])
 async def withdraw(
-    queue_id: int, item_id: int, request: Request, database: Database, person: Asking
+    queue_id: Id, item_id: Id, request: Request, database: Database, person: Asking
 ) -> Response:
     """Take a consensus back, here and in Phoenix."""
 
@@ -196,7 +197,7 @@ async def withdraw(
 
 @router.get("/download")
 async def download(
-    queue_id: int,
+    queue_id: Id,
     database: Database,
     person: Asking,
     kind: Annotated[Format, Query(alias="format")] = "csv",

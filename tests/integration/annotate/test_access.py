@@ -154,6 +154,37 @@ def test_a_member_manages_their_own_queues_and_an_administrator_all(
     assert people["mia"].call("DELETE", path, status=204) is None
 
 
+def test_results_are_for_those_who_manage_and_what_others_said_for_those_who_said_something(
+    phoenix_with_users: PhoenixServer, people: dict[str, Worker]
+) -> None:
+    write_calls(phoenix_with_users, "results", [Call()])
+    mia, vera, admin = people["mia"], people["vera"], people["admin"]
+    queue = mia.create("results", "results", members=["vera", "mia"], overlap=2)
+    path = f"/queues/{queue['queue_id']}"
+    for worker, label in ((mia, "good"), (vera, "bad")):
+        (item,) = worker.lease(queue)
+        worker.answer(item, label)
+    consensus = {"values": {"quality": {"label": "bad"}}}
+
+    for what in ("progress", "agreement", "disagreements", "items", "download"):
+        for worker in (vera, people["max"]):
+            assert worker.get(f"{path}/{what}", 403)["code"] == "not_allowed"
+        for worker in (mia, admin):
+            answer = worker.client.get(f"{API}{path}/{what}")
+            assert answer.status_code == 200, answer.text
+    for worker in (vera, people["max"]):
+        refused = worker.call("PUT", f"{path_of(item)}/consensus", consensus, 403)
+        assert refused["code"] == "not_allowed"
+        worker.call("DELETE", f"{path_of(item)}/consensus", status=403)
+    assert len(vera.get(f"{path_of(item)}/answers")["answers"]) == 2
+    assert people["max"].get(f"{path_of(item)}/answers", 403)["code"] == "not_allowed"
+    assert people["viktor"].get(f"{path_of(item)}/answers", 404)["code"] == "not_found"
+    decided = mia.call("PUT", f"{path_of(item)}/consensus", consensus)
+    assert decided["decided_by"]["name"] == "mia"
+    with phoenix_with_users.client() as client:
+        assert client.get(f"{API}{path}/download").status_code == 401
+
+
 def test_nobody_gets_in_unsigned(phoenix_with_users: PhoenixServer) -> None:
     with phoenix_with_users.client() as client:
         for method, path in (

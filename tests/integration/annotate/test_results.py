@@ -296,6 +296,21 @@ def test_the_download_has_a_row_for_every_question_in_each_format(
     ana.get(url_of(queue, "download?format=exe"), status=422)
 
 
-def test_results_are_for_managers(phoenix_server: PhoenixServer, ana: Worker) -> None:
-    for what in ("progress", "agreement", "disagreements", "items", "download"):
-        ana.get(f"/queues/999999/{what}", status=404)
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        *((f"999999/{what}", 404) for what in ("progress", "agreement", "items", "download")),
+        (f"{10**30}/progress", 422),
+        (f"1/items/{10**30}/answers", 422),
+        (f"1/disagreements?cursor={10**30}", 422),
+        ("1/items?limit=0", 422),
+        ("1/items?state=nonsense", 422),
+    ],
+)
+def test_odd_requests_for_results_are_refused_in_a_sentence(
+    ana: Worker, path: str, status: int
+) -> None:
+    refused = ana.get(f"/queues/{path}", status=status)
+
+    assert refused["code"] in ("invalid", "not_found")
+    assert len(refused["detail"]) > 10
