@@ -7,6 +7,8 @@ import os
 import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select, text, update
@@ -15,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from tests.integration.annotate.queue_database import engine_for, make_queue, migrate
 from tests.integration.databases import database_url, execute, run
 from tracequill_phoenix.annotate import leases
-from tracequill_phoenix.annotate.tables import skips, slots
+from tracequill_phoenix.annotate.tables import flags, metadata, skips, slots
 
 pytestmark = pytest.mark.integration
 
@@ -252,6 +254,40 @@ async def test_two_requests_of_one_person_at_once_give_no_item_twice(engine: Asy
             )
         ).all()
     assert len(held) == len(set(held)) > 0
+
+
+async def test_what_is_let_go_after_a_reply_stays_with_whoever_asked(engine: AsyncEngine) -> None:
+    queue_id = await make_queue(engine, "replied", 2, 1)
+    ana, ben = Person(engine, queue_id, "Ana"), Person(engine, queue_id, "Ben")
+    replied, other = await ana.take(2)
+    async with ana.transaction() as session:
+        await session.execute(
+            flags.insert().values(
+                flag_id=uuid4(),
+                queue_id=queue_id,
+                item_id=replied,
+                person="Ana",
+                question="?",
+                reply="!",
+                replied_at=datetime.now(UTC),
+            )
+        )
+
+    assert sorted(await ana.release()) == [replied, other]
+    assert await ben.take(2) == [other]
+    assert await ana.take(2) == [replied]
+
+
+async def test_the_code_knows_the_tables_as_they_are(engine: AsyncEngine) -> None:
+    columns = text(
+        "SELECT table_name, column_name FROM information_schema.columns "
+        "WHERE table_schema = 'tracequill' AND table_name LIKE 'annotation%'"
+    )
+    async with engine.connect() as connection:
+        there = {(row[0], row[1]) for row in await connection.execute(columns)}
+
+    known = {(table.name, column.name) for table in metadata.tables.values() for column in table.c}
+    assert known == there
 
 
 async def _let_run_out(engine: AsyncEngine, queue_id: int) -> None:
