@@ -49,6 +49,9 @@ def watched() -> Iterator[Watched]:
         ("in 1986. a\n1986. b", "<p>in 1986. a<br>1986. b</p>"),
         ("> a\nlazy\n> > b", "<blockquote><p>a<br>lazy</p><blockquote><p>b</p></blockquote>"
          "</blockquote>"),
+        ("> a\n===\n\n- b\n# c", "<blockquote><p>a<br>===</p></blockquote>"
+         "<ul><li><div>b</div></li></ul><h3>c</h3>"),
+        ("> # a\nb", "<blockquote><h3>a</h3></blockquote><p>b</p>"),
         ("a\n\n---\n\nb", "<p>a</p><hr><p>b</p>"),
         ("- [x] a\n- [ ] b",
          '<ul><li class="task"><span role="img" class="task-box" aria-label="done">☑</span>'

@@ -74,6 +74,18 @@ function interrupts(line) {
   return item !== null && !/^(?!1[.)])\d/.test(item[2]) && !isBlank(line.slice(item[0].length));
 }
 
+/** Whether *line*, which lies outside, still belongs to the paragraph that *before* ends. */
+function goesOn(before, line) {
+  if (isBlank(line) || isBlank(before) || interrupts(line) || ITEM.test(line)) return false;
+  return !HEADING.test(before) && !RULE.test(before) && !FENCE.test(before);
+}
+
+/** Such a line is text: no line of code, and no line below a heading. */
+function lazy(line) {
+  const text = line.trimStart();
+  return UNDERLINE.test(text) ? `\\${text}` : text;
+}
+
 function indentedCode(lines, at) {
   let end = at;
   while (end < lines.length && (lines[end].startsWith("    ") || isBlank(lines[end]))) end += 1;
@@ -108,11 +120,17 @@ function heading(line) {
 function quote(lines, at, depth) {
   const inner = [];
   let end = at;
+  let isFenced = false;
   for (; end < lines.length; end += 1) {
     const line = lines[end];
-    if (QUOTE.test(line)) inner.push(line.replace(QUOTE, ""));
-    else if (isBlank(line) || isBlank(inner.at(-1)) || interrupts(line)) break;
-    else inner.push(line);
+    if (QUOTE.test(line)) {
+      inner.push(line.replace(QUOTE, ""));
+      if (FENCE.test(inner.at(-1))) isFenced = !isFenced;
+    } else if (isFenced || !goesOn(inner.at(-1), line)) {
+      break;
+    } else {
+      inner.push(lazy(line));
+    }
   }
   return [{ kind: "quote", blocks: blocksOf(inner, depth + 1) }, end];
 }
@@ -151,18 +169,22 @@ function item(lines, at, marker) {
   const space = indentOf(after);
   const width = marker[0].length + (isBlank(after) || space > 4 ? 1 : space);
   const inner = [lines[at].slice(width)];
+  let isFenced = FENCE.test(inner[0]);
   let end = at + 1;
+  const isEmpty = isBlank(inner[0]) && end < lines.length && isBlank(lines[end]);
   for (; end < lines.length; end += 1) {
     const line = lines[end];
+    if (isEmpty && !isBlank(line)) break;
     if (isBlank(line)) {
       inner.push("");
     } else if (indentOf(line) >= width) {
       inner.push(line.slice(width));
-    } else if (isBlank(inner.at(-1)) || ITEM.test(line) || interrupts(line)) {
+    } else if (isFenced || !goesOn(inner.at(-1), line)) {
       break;
     } else {
-      inner.push(line.trimStart());
+      inner.push(lazy(line));
     }
+    if (FENCE.test(inner.at(-1))) isFenced = !isFenced;
   }
   let endsBlank = false;
   while (inner.length > 1 && isBlank(inner.at(-1))) {
