@@ -37,7 +37,9 @@ export class Correction {
       "aria-label": editable.label,
     });
     field.value = text;
-    const made = { editable, field, problem, diff: element("div", { class: "correction-diff" }) };
+    // A textarea turns \r\n into \n: the answer is compared as it would stand there.
+    const original = asTyped(editable.text);
+    const made = { editable, original, field, problem, diff: element("div", { class: "correction-diff" }) };
     const fit = () => (field.rows = Math.min(LINES_MAX, Math.max(4, field.value.split("\n").length + 1)));
     fit();
     field.addEventListener("input", () => {
@@ -52,14 +54,14 @@ export class Correction {
     this.#drawDiff(made);
   }
 
-  #drawDiff({ editable, field, problem, diff }) {
+  #drawDiff({ editable, original, field, problem, diff }) {
     problem.textContent = this.#problemOf(editable, field.value);
-    if (field.value === editable.text) diff.replaceChildren();
-    else diff.replaceChildren(renderDiff(editable.text, field.value, { kind: editable.kind }));
+    if (field.value === original) diff.replaceChildren();
+    else diff.replaceChildren(renderDiff(original, field.value, { kind: editable.kind }));
   }
 
   #problemOf(editable, text) {
-    if (editable.kind !== "json" || text === editable.text) return "";
+    if (editable.kind !== "json" || text === asTyped(editable.text)) return "";
     try {
       JSON.parse(text);
       return "";
@@ -82,17 +84,17 @@ export class Correction {
 
   /** The correction, or null when nothing differs from the answer. */
   given() {
-    if (this.#fields.every(({ editable, field }) => field.value === editable.text)) return null;
+    if (this.#fields.every(({ original, field }) => field.value === original)) return null;
     const message = structuredClone(this.answer.message ?? { role: "assistant", content: "" });
-    for (const { editable, field } of this.#fields) {
-      if (field.value !== editable.text) put(message, editable.path, field.value);
+    for (const { editable, original, field } of this.#fields) {
+      if (field.value !== original) put(message, editable.path, field.value);
     }
     return { text: textOf(message), message };
   }
 
   reset() {
     for (const made of this.#fields) {
-      made.field.value = made.editable.text;
+      made.field.value = made.original;
       this.#drawDiff(made);
     }
     this.#changed();
@@ -120,4 +122,8 @@ function put(message, path, text) {
   let place = message;
   for (const step of path.slice(0, -1)) place = place[step];
   place[path.at(-1)] = text;
+}
+
+function asTyped(text) {
+  return text.replaceAll(/\r\n?/g, "\n");
 }

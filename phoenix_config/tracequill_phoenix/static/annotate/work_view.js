@@ -44,7 +44,9 @@ export class WorkView {
     const area = element("div", { class: "instructions-area" });
     if (!this.queue.instructions.trim()) return area;
     const key = `${SEEN}${this.queue.queue_id}`;
-    const isNew = this.store.kept(key) !== this.queue.instructions;
+    // Where it is narrow they would cover the conversation.
+    const isWide = matchMedia("(min-width: 861px)").matches;
+    const isNew = isWide && this.store.kept(key) !== this.queue.instructions;
     const inside = element("div", { class: "markdown" });
     inside.append(renderMarkdown(this.queue.instructions));
     const fold = element("details", { class: "fold", open: isNew });

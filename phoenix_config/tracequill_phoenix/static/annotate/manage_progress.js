@@ -1,0 +1,132 @@
+// How far a queue is, who answers how fast, and how far the people agree.
+
+import { ROOT, call } from "./api.js";
+import { secondsText, timeOf } from "./answers_view.js";
+import { element, grouped } from "./dom.js";
+import { textElement } from "./shell.js";
+import { figure, table } from "./table.js";
+
+const FORMATS = [["csv", "CSV"], ["xlsx", "Excel"], ["jsonl", "JSON Lines"]];
+const MEASURES = [
+  ["percent", "Same answer", "how often two people said the same"],
+  ["cohen_kappa", "Cohen's κ", "beyond chance, for pairs of people"],
+  ["krippendorff_alpha", "Krippendorff's α", "beyond chance, for any number of people"],
+  ["gwet_ac1", "Gwet's AC1", "beyond chance, steady where nearly all answers are alike"],
+];
+const AC2 = ["gwet_ac2", "Gwet's AC2", "the same where values have an order"];
+
+/** Progress and pace of the queue and of each person, and the downloads. */
+export async function drawProgress(area, queue) {
+  const found = await call("GET", `/queues/${queue.queue_id}/progress`);
+  const bar = element("progress", { max: String(Math.max(1, found.items)), class: "wide-progress", "aria-label": "Done" });
+  bar.value = found.done;
+  const figures = element(
+    "dl",
+    { class: "figures" },
+    figure("Questions done", `${grouped(found.done)} of ${grouped(found.items)}`),
+    figure("Answers", `${grouped(found.answers)} of ${grouped(found.answers_needed)}`),
+    figure("Pace", found.per_hour === null ? "–" : `${grouped(Math.round(found.per_hour))} an hour`),
+    figure("Time left", secondsText(found.eta_seconds), found.eta_seconds === null ? "" : "at this pace"),
+    figure("Open questions", grouped(found.flags_open)),
+    figure("Skipped", grouped(found.skips)),
+  );
+  area.append(bar, figures, downloads(queue), daysOf(found.days), peopleOf(found.people), labelsOf(found.labels));
+}
+
+function downloads(queue) {
+  const links = FORMATS.map(([format, text]) => {
+    const href = `${ROOT}/tracequill/api/queues/${queue.queue_id}/download?format=${format}`;
+    return element("a", { class: "button", href, download: "" }, `Download ${text}`);
+  });
+  return element("div", { class: "downloads" }, ...links);
+}
+
+function daysOf(days) {
+  if (days.length === 0) return element("div");
+  const most = Math.max(...days.map(({ answers }) => answers), 1);
+  const rows = days.slice(-30).map(({ day, answers }) => {
+    const bar = element("meter", { max: String(most), "aria-hidden": "true", class: "day-bar" });
+    bar.value = answers;
+    return [day, grouped(answers), bar];
+  });
+  return element("section", {}, element("h2", {}, "By day"), table("Answers by day", ["Day", "Answers", ""], rows));
+}
+
+function peopleOf(people) {
+  const section = element("section", {}, element("h2", {}, "People"));
+  if (people.length === 0) {
+    section.append(element("p", { class: "hint" }, "Nobody has answered yet."));
+    return section;
+  }
+  const columns = ["Name", "Answers", "Seconds each", "An hour", "Skipped", "Asked", "Corrected", "Undone", "Has now", "Last answer"];
+  const rows = people.map((one) => [
+    textElement("span", { dir: "auto" }, one.name),
+    grouped(one.answers),
+    secondsText(one.median_seconds),
+    one.per_hour === null ? "–" : grouped(Math.round(one.per_hour)),
+    grouped(one.skips),
+    grouped(one.flags),
+    grouped(one.corrections),
+    grouped(one.undone),
+    grouped(one.leased),
+    timeOf(one.last_at),
+  ]);
+  section.append(table("People", columns, rows));
+  return section;
+}
+
+function labelsOf(labels) {
+  const section = element("section", {}, element("h2", {}, "Labels"));
+  for (const { name, counts, mean } of labels) {
+    section.append(textElement("h3", { dir: "auto" }, name));
+    if (counts) {
+      const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+      const rows = Object.entries(counts).map(([text, count]) => {
+        const bar = element("meter", { max: String(Math.max(1, total)), "aria-hidden": "true", class: "day-bar" });
+        bar.value = count;
+        return [textElement("span", { dir: "auto" }, text), grouped(count), bar];
+      });
+      if (rows.length) section.append(table(name, ["Value", "Answers", ""], rows));
+    }
+    if (mean !== null && mean !== undefined) section.append(element("p", {}, `Mean ${Math.round(mean * 1000) / 1000}`));
+    if (!counts && (mean === null || mean === undefined)) section.append(element("p", { class: "hint" }, "No numbers for this label."));
+  }
+  return section;
+}
+
+/** How far the people agree, for each label and each pair. */
+export async function drawAgreement(area, queue) {
+  const { labels } = await call("GET", `/queues/${queue.queue_id}/agreement`);
+  const words =
+    "Agreement can be measured where two or more people have answered the same question. 1 means that they always " +
+    "agree, 0 that they agree as often as by chance. In brackets stands where the true value lies with 95 % certainty.";
+  area.append(element("p", { class: "hint" }, words));
+  for (const label of labels) {
+    const section = element("section", {}, textElement("h2", { dir: "auto" }, label.name));
+    const counted = `${grouped(label.items)} questions answered by several, ${grouped(label.people)} people`;
+    section.append(element("p", { class: "hint" }, counted), agreementTable(label));
+    area.append(section);
+  }
+}
+
+function agreementTable(label) {
+  const measures = label.gwet_ac2 ? [...MEASURES, AC2] : MEASURES;
+  const columns = ["", ...measures.map(([, text]) => text), "Questions"];
+  const all = ["All people", ...measures.map(([key]) => shareOf(label[key], key)), grouped(label.items)];
+  const pairs = (label.pairs ?? []).map((pair) => [
+    textElement("span", { dir: "auto" }, `${pair.a.name ?? pair.a} and ${pair.b.name ?? pair.b}`),
+    ...measures.map(([key]) => shareOf(pair[key], key)),
+    grouped(pair.items),
+  ]);
+  return table(`Agreement on ${label.name}`, columns, [all, ...pairs]);
+}
+
+function shareOf(share, key) {
+  if (!share || share.value === null) return element("span", { class: "hint", title: share?.why ?? "" }, share?.why ?? "–");
+  const shown = (number) => (key === "percent" ? `${Math.round(number * 100)} %` : number.toFixed(2));
+  const made = element("span", {}, element("b", {}, shown(share.value)));
+  if (share.low !== null && share.high !== null) {
+    made.append(element("span", { class: "hint" }, ` (${shown(share.low)} to ${shown(share.high)})`));
+  }
+  return made;
+}

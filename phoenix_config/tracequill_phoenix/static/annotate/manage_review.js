@@ -1,0 +1,178 @@
+// What a manager decides: questions that people ask, and questions on which they disagree.
+
+import { call, callWhole } from "./api.js";
+import { correctionOf, timeOf, valuesOf } from "./answers_view.js";
+import { renderConversation } from "./conversation.js";
+import { button, element } from "./dom.js";
+import { select, tick } from "./fields.js";
+import { isComposing } from "./keys.js";
+import { Labels } from "./labels.js";
+import { dialog, notice, showError, textElement } from "./shell.js";
+
+// --- questions ------------------------------------------------------------------------------------
+
+/** The questions that people ask, and a field for the reply to each. */
+export async function drawQuestions(area, queue, isOpen = true) {
+  const flags = await call("GET", `/queues/${queue.queue_id}/flags?open=${isOpen}`);
+  const redraw = (open) => {
+    area.replaceChildren();
+    drawQuestions(area, queue, open).catch((error) => showError(error));
+  };
+  const words = isOpen ? "Show replied ones, too" : "Show open ones only";
+  area.append(element("div", { class: "list-foot" }, button(words, { class: "quiet-button" }, () => redraw(!isOpen))));
+  if (flags.length === 0) area.append(element("p", { class: "card nothing" }, "Nobody has asked anything."));
+  const list = element("ul", { class: "mine" });
+  for (const flag of flags) list.append(questionOf(flag, queue));
+  area.append(list);
+}
+
+function questionOf(flag, queue) {
+  const card = element("li", { class: "card mine-entry" });
+  const head = element("div", { class: "mine-head" }, textElement("b", { dir: "auto" }, flag.name), timeOf(flag.asked_at));
+  head.append(button("Show the conversation", { class: "quiet-button" }, () => showItem(queue, flag.item_id)));
+  card.append(head, textElement("p", { class: "asked", dir: "auto" }, flag.question));
+  const { question, answer } = flag.conversation_preview;
+  card.append(textElement("p", { class: "preview-question", dir: "auto" }, question || "(no question)"));
+  card.append(textElement("p", { class: "preview-answer", dir: "auto" }, answer || "(no answer)"));
+  if (flag.reply) card.append(textElement("p", { class: "asked replied", dir: "auto" }, `${nameOf(flag.replied_by)}: ${flag.reply}`));
+  else card.append(replyForm(card, flag, queue));
+  return card;
+}
+
+function nameOf(who) {
+  return who?.name ?? who ?? "Reply";
+}
+
+function replyForm(card, flag, queue) {
+  const field = element("textarea", { class: "field", rows: "2", dir: "auto", "aria-label": `Reply to ${flag.name}` });
+  const others = tick("Give the question to somebody else");
+  const send = async () => {
+    const reply = field.value.trim();
+    if (!reply) {
+      field.focus();
+      return;
+    }
+    sender.disabled = true;
+    try {
+      const path = `/queues/${queue.queue_id}/flags/${flag.flag_id}/reply`;
+      const answered = await call("POST", path, { reply, give_to_others: others.input.checked });
+      form.replaceWith(textElement("p", { class: "asked replied", dir: "auto" }, `You: ${answered.flag.reply}`));
+      notice("replied", `The question goes back to ${others.input.checked ? "the others" : flag.name}.`, { seconds: 4 });
+    } catch (error) {
+      sender.disabled = false;
+      showError(error);
+    }
+  };
+  field.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || isComposing(event)) return;
+    event.preventDefault();
+    if (!event.repeat) send();
+  });
+  const sender = button("Reply", { class: "button primary" }, send);
+  const form = element("div", { class: "reply" }, field, element("div", { class: "reply-foot" }, others.area, sender));
+  return form;
+}
+
+async function showItem(queue, itemId) {
+  try {
+    const { conversation } = await call("GET", `/queues/${queue.queue_id}/items/${itemId}`);
+    await dialog("Conversation", (form, close) => {
+      form.append(conversation ? renderConversation(conversation) : element("p", {}, "It has been deleted."));
+      form.append(element("div", { class: "dialog-buttons" }, button("Close", { class: "button", autofocus: true }, () => close())));
+    }, { isWide: true });
+  } catch (error) {
+    showError(error);
+  }
+}
+
+// --- disagreements -----------------------------------------------------------------------------------
+
+/** The questions on which people disagree; one decides what holds. */
+export async function drawDisagreements(area, queue) {
+  const label = select([["", "all labels"], ...queue.labels.map(({ name }) => [name, name])]);
+  label.setAttribute("aria-label", "Label");
+  const resolved = tick("Decided ones, too");
+  const list = element("ul", { class: "mine" });
+  const foot = element("div", { class: "list-foot" });
+  const load = async (cursor = "") => {
+    const query = new URLSearchParams({ limit: "50", resolved: String(resolved.input.checked) });
+    if (label.value) query.set("label", label.value);
+    if (cursor) query.set("cursor", cursor);
+    const { data, next_cursor: next } = await callWhole("GET", `/queues/${queue.queue_id}/disagreements?${query}`);
+    const entries = data.map((one) => disagreementOf(one, queue));
+    if (cursor) list.append(...entries);
+    else list.replaceChildren(...entries);
+    const none = element("p", { class: "card nothing" }, "No disagreement is open.");
+    const more = () => button("Show more", { class: "button" }, () => load(next).catch((error) => showError(error)));
+    foot.replaceChildren(next ? more() : list.hasChildNodes() ? "" : none);
+  };
+  const reload = () => load().catch((error) => showError(error));
+  label.addEventListener("change", reload);
+  resolved.input.addEventListener("change", reload);
+  area.append(element("div", { class: "list-tools" }, label, resolved.area), list, foot);
+  await load();
+}
+
+function disagreementOf(one, queue) {
+  const card = element("li", { class: "card mine-entry" });
+  const head = element("div", { class: "mine-head" }, textElement("span", { class: "badge" }, one.labels.join(", ")));
+  head.append(button("Show the conversation", { class: "quiet-button" }, () => showItem(queue, one.item_id)));
+  card.append(head, textElement("p", { class: "preview-question", dir: "auto" }, one.question || "(no question)"));
+  card.append(textElement("p", { class: "preview-answer", dir: "auto" }, one.answer || "(no answer)"));
+  const answers = element("ul", { class: "answers" });
+  for (const answer of one.answers) {
+    const entry = element("li", {}, textElement("b", { dir: "auto" }, answer.name), valuesOf(answer.values));
+    const correction = correctionOf(null, answer.correction);
+    if (correction) entry.append(correction);
+    answers.append(entry);
+  }
+  const place = element("div", { class: "consensus" });
+  const draw = (consensus) => {
+    place.replaceChildren();
+    if (consensus) {
+      place.append(textElement("b", {}, `Decided by ${nameOf(consensus.decided_by)}`), valuesOf(consensus.values));
+      if (consensus.reason) place.append(textElement("p", { class: "hint", dir: "auto" }, consensus.reason));
+    }
+    const words = consensus ? "Decide anew" : "Decide";
+    place.append(button(words, { class: "button" }, async () => {
+      const decided = await decide(one, queue, consensus);
+      if (decided) draw(decided);
+    }));
+  };
+  draw(one.consensus);
+  card.append(answers, place);
+  return card;
+}
+
+function decide(one, queue, consensus) {
+  return dialog("What holds?", (form, close) => {
+    const labels = new Labels(queue.labels, { changed: () => {}, picked: () => {} });
+    labels.show(consensus?.values ?? agreed(one.answers));
+    const reason = element("textarea", { class: "field", rows: "2", dir: "auto", "aria-label": "Reason", placeholder: "Reason (optional)" });
+    reason.value = consensus?.reason ?? "";
+    const problem = element("p", { class: "problem", role: "alert" });
+    const save = async () => {
+      const missing = labels.missing();
+      labels.problems(missing);
+      if (missing.length) return;
+      const body = { values: labels.given(), correction: consensus?.correction ?? null, reason: reason.value.trim() };
+      try {
+        close(await call("PUT", `/queues/${queue.queue_id}/items/${one.item_id}/consensus`, body));
+      } catch (error) {
+        problem.textContent = error.message;
+      }
+    };
+    form.append(labels.area, reason, problem, element("div", { class: "dialog-buttons" },
+      button("Cancel", { class: "button" }, () => close()),
+      button("Save", { class: "button primary", autofocus: true }, save)));
+  });
+}
+
+/** The values that all have given alike. */
+function agreed(answers) {
+  const [first, ...rest] = answers;
+  const alike = Object.entries(first?.values ?? {}).filter(([name, value]) =>
+    rest.every((other) => JSON.stringify(other.values?.[name]) === JSON.stringify(value)),
+  );
+  return Object.fromEntries(alike);
+}

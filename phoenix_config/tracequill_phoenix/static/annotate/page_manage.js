@@ -1,0 +1,70 @@
+// The manager's pages of a queue, one below each tab.
+
+import { ApiError, QUEUE_ID, call } from "./api.js";
+import { element } from "./dom.js";
+import { drawAdd, drawSettings } from "./manage_settings.js";
+import { drawAgreement, drawProgress } from "./manage_progress.js";
+import { drawDisagreements, drawQuestions } from "./manage_review.js";
+import { drawBar, main, start, textElement, whoAmI } from "./shell.js";
+
+const TABS = [
+  ["progress", "Progress", drawProgress],
+  ["questions", "Questions", drawQuestions],
+  ["agreement", "Agreement", drawAgreement],
+  ["disagreements", "Disagreements", drawDisagreements],
+  ["add", "Add answers", drawAdd],
+  ["settings", "Settings", drawSettings],
+];
+
+await start(async () => {
+  const me = await whoAmI();
+  const queue = await call("GET", `/queues/${QUEUE_ID}`);
+  drawBar({ me, queue, here: "manage" });
+  if (!queue.may_manage) {
+    main.replaceChildren(element("p", { class: "card centered" }, "Only the manager of this queue sees this page."));
+    return;
+  }
+  const tabs = element("div", { class: "manage-tabs", role: "tablist", "aria-label": "Manage" });
+  const panel = element("div", { class: "manage-panel", role: "tabpanel", id: "manage-panel", tabindex: "-1" });
+  main.replaceChildren(element("div", { class: "page" }, tabs, panel));
+  for (const [name, text] of TABS) tabs.append(tabOf(name, text, queue));
+  tabs.addEventListener("keydown", (event) => moveFocus(event, tabs));
+  addEventListener("hashchange", () => show(queue, tabs, panel));
+  await show(queue, tabs, panel);
+});
+
+function tabOf(name, text, queue) {
+  const tab = element("a", { href: `#${name}`, role: "tab", class: "tab", "aria-controls": "manage-panel", id: `tab-${name}` }, text);
+  if (name === "questions" && queue.questions) tab.append(" ", element("span", { class: "count" }, String(queue.questions)));
+  return tab;
+}
+
+function moveFocus(event, tabs) {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!step) return;
+  const all = [...tabs.children];
+  const next = all[(all.indexOf(document.activeElement) + step + all.length) % all.length];
+  next.focus();
+  next.click();
+}
+
+async function show(queue, tabs, panel) {
+  const wanted = location.hash.slice(1);
+  const [name, text, draw] = TABS.find(([one]) => one === wanted) ?? TABS[0];
+  for (const tab of tabs.children) {
+    const isHere = tab.id === `tab-${name}`;
+    tab.setAttribute("aria-selected", String(isHere));
+    tab.tabIndex = isHere ? 0 : -1;
+  }
+  panel.setAttribute("aria-labelledby", `tab-${name}`);
+  panel.replaceChildren(element("p", { class: "loading" }, `${text} …`));
+  const drawing = element("div", { class: "manage-content" });
+  try {
+    await draw(drawing, queue);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    drawing.replaceChildren(textElement("p", { class: "card nothing" }, error.message));
+  }
+  // Another tab may have been chosen meanwhile.
+  if ((location.hash.slice(1) || TABS[0][0]) === (wanted || TABS[0][0])) panel.replaceChildren(drawing);
+}
