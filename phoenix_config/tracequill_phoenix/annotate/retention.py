@@ -26,7 +26,8 @@ Transaction = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 # Each deletes up to :batch rows that are older than their queue allows; :keep is for queues that
 # say nothing themselves, and NULL, which is older than nothing, where nothing is said at all.
-_OLD = "{time} < now() - coalesce(make_interval(days => q.keep_days), :keep)"
+# No queue keeps longer than a century: the calendar of Postgres has a beginning.
+_OLD = "{time} < now() - coalesce(make_interval(days => least(q.keep_days, 36500)), :keep)"
 
 
 def _delete(table: str, key: str, time: str, more: str = "") -> str:

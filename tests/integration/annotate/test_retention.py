@@ -159,6 +159,19 @@ async def test_a_queue_that_says_its_own_time_keeps_to_it(engine: AsyncEngine) -
     assert (await counts(engine, long))["inputs"] == 0
 
 
+async def test_a_time_beyond_all_calendars_does_not_stop_other_queues(engine: AsyncEngine) -> None:
+    endless = await make_queue(engine, "endless", 1, 1)
+    other = await make_queue(engine, "other", 1, 1)
+    for queue_id, days in ((endless, 2**31 - 1), (other, 30)):
+        await fill(engine, queue_id, days=40)
+        await keep_days(engine, queue_id, days)
+
+    await delete_old(transactions(engine), 0)
+
+    assert (await counts(engine, endless))["answers"] == 2
+    assert (await counts(engine, other))["answers"] == 0
+
+
 async def test_what_was_judged_stays_as_long_as_an_answer_about_it(engine: AsyncEngine) -> None:
     queue_id = await make_queue(engine, "judged", 1, 2)
     await fill(engine, queue_id, days=40)
