@@ -1,7 +1,7 @@
 """What the proxy keeps of a body that passes: its beginning, up to a cap, and its full length.
 
-Chunks come in, bytes come out once. Past a megabyte the chunks go to a file without a name, so
-that many large bodies at once do not fill memory. It knows nothing of HTTP.
+Chunks come in, bytes come out once. Past a megabyte, or less where many calls share the memory, the
+chunks go to a file without a name. It knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -14,21 +14,42 @@ from io import FileIO
 from pathlib import Path
 
 _IN_MEMORY_MAX_BYTES = 1024 * 1024
+# Less is not worth a file.
+_IN_MEMORY_MIN_BYTES = 64 * 1024
+# What the calls in flight share.
+_MEMORY_BYTES = 128 * 1024 * 1024
 # A chunk of one byte takes fifty more.
 _CHUNKS_MAX = 4096
 
 _log = logging.getLogger(__name__)
 
 
+def memory_share_bytes(calls: int) -> int:
+    """Give how much of each body stays in memory while *calls* are in flight."""
+    return max(min(_IN_MEMORY_MAX_BYTES, _MEMORY_BYTES // max(calls, 1)), _IN_MEMORY_MIN_BYTES)
+
+
 class BodyTee:
     """Keeps the first *max_bytes* of a body in order."""
 
-    __slots__ = ("_chunks", "_file", "_folder", "_held", "_kept", "_max_bytes", "size")
+    __slots__ = (
+        "_chunks",
+        "_file",
+        "_folder",
+        "_held",
+        "_kept",
+        "_max_bytes",
+        "_memory_bytes",
+        "size",
+    )
 
-    def __init__(self, max_bytes: int, folder: Path) -> None:
+    def __init__(
+        self, max_bytes: int, folder: Path, memory_bytes: int = _IN_MEMORY_MAX_BYTES
+    ) -> None:
         self.size = 0
         """How many bytes passed."""
         self._max_bytes = max_bytes
+        self._memory_bytes = memory_bytes
         self._folder = folder
         self._chunks: list[bytes] = []
         self._held = 0
@@ -51,7 +72,7 @@ class BodyTee:
         self._kept += len(chunk)
         self._held += len(chunk)
         self._chunks.append(chunk)
-        if self._held > _IN_MEMORY_MAX_BYTES:
+        if self._held > self._memory_bytes:
             self._spill()
         elif len(self._chunks) >= _CHUNKS_MAX:
             self._chunks = [b"".join(self._chunks)]

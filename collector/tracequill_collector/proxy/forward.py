@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11
 
 from tracequill_collector.proxy.answer import CONTINUE, Answer, ClientGoneError, Written
+from tracequill_collector.proxy.body import memory_share_bytes
 from tracequill_collector.proxy.callers import reason_to_refuse
 from tracequill_collector.proxy.context import read_context
 from tracequill_collector.proxy.headers import (
@@ -166,6 +167,7 @@ class _Call:
             method=request.method,
             headers=headers,
             body_max_bytes=proxy.limits.body_max_bytes,
+            body_memory_bytes=memory_share_bytes(proxy.calls),
             folder=proxy.spill_folder,
             start_unix_ns=start_unix_ns,
         )

@@ -173,16 +173,17 @@ class Recording:
         method: str,
         headers: RawHeaders,
         body_max_bytes: int,
+        body_memory_bytes: int,
         folder: Path,
         start_unix_ns: int,
     ) -> None:
         self.context = context
-        self.request_body = BodyTee(body_max_bytes, folder)
+        self.request_body = BodyTee(body_max_bytes, folder, body_memory_bytes)
         self._sink = sink
         self._target = target
         self._method = method
         self._request_headers = headers
-        self._response_body = BodyTee(body_max_bytes, folder)
+        self._response_body = BodyTee(body_max_bytes, folder, body_memory_bytes)
         self._response_headers: RawHeaders = ()
         self._status = 0
         self._start_unix_ns = start_unix_ns

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+from tracequill_collector.proxy.body import memory_share_bytes
 from tracequill_collector.proxy.sigv4 import (
     Credentials,
     Scope,
@@ -55,6 +56,7 @@ class SigningUpstream:
         self._spool_folder = spool_folder
         self._body_max_bytes = body_max_bytes
         self._unix_seconds = unix_seconds
+        self._awaited = 0
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send *request*, signed where it has a scope; UpstreamError when it cannot be signed."""
@@ -64,9 +66,13 @@ class SigningUpstream:
         if request.read_more is None:
             body_sha256 = hashlib.sha256(request.body).hexdigest()
             return await self._send(request, scope, body_sha256, len(request.body))
-        spool = Spool(self._spool_folder)
+        spool = Spool(self._spool_folder, memory_share_bytes(self._awaited))
         try:
-            await self._fill(spool, request)
+            self._awaited += 1
+            try:
+                await self._fill(spool, request)
+            finally:
+                self._awaited -= 1
             if spool.is_in_memory:
                 whole = replace(request, body=spool.take(), read_more=None)
                 return await self._send(whole, scope, spool.sha256, spool.size)

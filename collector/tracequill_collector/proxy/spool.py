@@ -1,7 +1,7 @@
 """A whole body, awaited before it is sent on: its hash stands in the signature.
 
-Chunks come in; their SHA-256 and the same bytes come out, once. Past a megabyte they lie in a file
-without a name. It knows nothing of HTTP.
+Chunks come in; their SHA-256 and the same bytes come out, once. Past a megabyte, or less
+where many wait, they lie in a file without a name. It knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ _READ_BYTES = 256 * 1024
 class Spool:
     """Takes a body of any size and gives it back."""
 
-    __slots__ = ("_chunks", "_file", "_folder", "_held", "_sha256", "size")
+    __slots__ = ("_chunks", "_file", "_folder", "_held", "_memory_bytes", "_sha256", "size")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, memory_bytes: int = _IN_MEMORY_MAX_BYTES) -> None:
         self.size = 0
         """How many bytes came."""
         self._folder = folder
+        self._memory_bytes = memory_bytes
         self._chunks: list[bytes] = []
         self._held = 0
         self._sha256 = hashlib.sha256()
@@ -45,7 +46,7 @@ class Spool:
         self._held += len(chunk)
         self._sha256.update(chunk)
         self._chunks.append(chunk)
-        if self._held > _IN_MEMORY_MAX_BYTES:
+        if self._held > self._memory_bytes:
             self._spill()
 
     def take(self) -> bytes:

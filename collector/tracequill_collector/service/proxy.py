@@ -33,6 +33,9 @@ from tracequill_collector.service.process import run_service
 _DRAIN_SECONDS = 50.0
 _FILES_WANTED = 65536
 _FILES_RESERVED = 64
+# Two sockets, the client's and the upstream's; and files for long bodies: that of the request, that
+# of the response, and one that is to be signed.
+_FILES_OF_A_CALL = 5
 _CONNECTIONS_MAX = 8192
 
 _log = logging.getLogger(__name__)
@@ -42,8 +45,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Forward and record calls until *stop* is set."""
     routes = RouteTable(settings.routes, settings.upstreams, settings.proxy_sign)
     _check_signing(settings, routes)
-    # A call takes two sockets: the client's and the upstream's.
-    connections_max = min(_CONNECTIONS_MAX, (_raise_file_limit() - _FILES_RESERVED) // 2)
+    files = _raise_file_limit() - _FILES_RESERVED
+    connections_max = max(min(_CONNECTIONS_MAX, files // _FILES_OF_A_CALL), 1)
     folder = settings.proxy_queue_dir.parent
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     metrics = ProxyMetrics()

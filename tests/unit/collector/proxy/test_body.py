@@ -3,7 +3,7 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
-from tracequill_collector.proxy.body import BodyTee
+from tracequill_collector.proxy.body import BodyTee, memory_share_bytes
 
 MEGABYTE = 1024 * 1024
 
@@ -34,6 +34,24 @@ def test_a_large_body_leaves_memory_and_comes_back_whole(tmp_path: Path) -> None
     assert held <= MEGABYTE
     assert tee.take() == b"".join(bytes([index]) * 65536 for index in range(80))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_many_calls_at_once_share_the_memory() -> None:
+    assert memory_share_bytes(0) == memory_share_bytes(128) == 1024 * 1024
+    assert memory_share_bytes(512) == 256 * 1024
+    assert memory_share_bytes(1_000_000) == 64 * 1024
+
+
+def test_past_its_share_a_body_leaves_memory(tmp_path: Path) -> None:
+    tracemalloc.start()
+    tee = BodyTee(1 << 20, tmp_path, 64 * 1024)
+    for _ in range(100):
+        tee.add(bytes(8 * 1024))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert held < 128 * 1024
+    assert tee.take() == bytes(100 * 8 * 1024)
 
 
 def test_a_folder_that_cannot_be_written_cuts_the_record_and_raises_nothing(

@@ -52,6 +52,7 @@ class Rig:
             method="POST",
             headers=headers,
             body_max_bytes=body_max_bytes,
+            body_memory_bytes=1 << 20,
             folder=self.folder,
             start_unix_ns=1,
         )

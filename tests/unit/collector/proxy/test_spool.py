@@ -49,6 +49,16 @@ async def test_nothing_is_read_after_the_end_of_the_call(tmp_path: Path) -> None
     assert await spool.read() == b""
 
 
+def test_past_its_share_of_memory_a_body_lies_in_a_file(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 1000)
+    spool.add(bytes(1000))
+    assert spool.is_in_memory
+
+    spool.add(b"x")
+    assert not spool.is_in_memory
+    spool.close()
+
+
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(**_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
