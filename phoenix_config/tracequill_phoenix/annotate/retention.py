@@ -25,9 +25,10 @@ _log = logging.getLogger(__name__)
 Transaction = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 # Each deletes up to :batch rows that are older than their queue allows; :keep is for queues that
-# say nothing themselves, and NULL, which is older than nothing, where nothing is said at all.
-# No queue keeps longer than a century: the calendar of Postgres has a beginning.
-_OLD = "{time} < now() - coalesce(make_interval(days => least(q.keep_days, 36500)), :keep)"
+# say nothing themselves, NULL where nothing is said at all. For ever is a century, which least()
+# gives for NULL: the calendar of Postgres has a beginning.
+_KEEP = "least(coalesce(make_interval(days => q.keep_days), :keep), make_interval(years => 100))"
+_OLD = f"{{time}} < now() - {_KEEP}"
 
 
 def _delete(table: str, key: str, time: str, more: str = "") -> str:
