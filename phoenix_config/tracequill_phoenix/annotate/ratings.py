@@ -22,7 +22,7 @@ Codes = npt.NDArray[np.int64]
 
 MISSING = -1
 # Of two choices every order is the same; of more than so many, nobody thinks of one.
-_ORDERED_MIN, _ORDERED_MAX = 3, 32
+_ORDERED_MIN, _ORDERED_MAX = 3, 12
 
 
 @dataclass(frozen=True, slots=True)

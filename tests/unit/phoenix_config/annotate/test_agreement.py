@@ -462,6 +462,7 @@ def test_choices_with_scores_of_their_own_stand_in_order() -> None:
     assert level_of(ordered("bad", "fair", "good")) == "ordinal"
     assert level_of(choices("bad", "fair", "good")) == "nominal"
     assert level_of(ordered("bad", "good")) == "nominal"
+    assert level_of(ordered(*range(13))) == "nominal"
     equal = tuple(Choice(label, 1.0) for label in "abc")
     assert level_of(Label("q", "CATEGORICAL", values=equal)) == "nominal"
 
