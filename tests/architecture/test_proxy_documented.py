@@ -83,7 +83,8 @@ def test_routes_and_limits_of_the_page_are_those_of_the_code() -> None:
         f"{app._MAX_HEAD_BYTES >> 10} KiB"
     ) in PAGE
     assert f"idle connection | {app._KEEP_ALIVE_SECONDS:.0f} s |" in PAGE
-    assert f"| {service._CONNECTIONS_MAX:,}, or half of the files" in PAGE
+    assert f"| {service._CONNECTIONS_MAX:,}, or a fifth of the files" in PAGE
+    assert service._FILES_OF_A_CALL == 5
     assert f"an upstream | {http_upstream.CONNECT_SECONDS:.0f} s |" in PAGE
     assert f"in an answer | {http_upstream.READ_SECONDS / 3600:.0f} h |" in PAGE
     assert f"used again within {http_upstream.IDLE_SECONDS:.0f} s" in PAGE
