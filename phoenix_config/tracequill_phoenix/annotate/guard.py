@@ -20,8 +20,10 @@ class Guard:
     """Knows under which names this server is reached."""
 
     def __init__(self, own_urls: Iterable[str], own_hosts: Iterable[str] = ()) -> None:
-        names = (urlsplit(url).hostname for url in own_urls)
+        split = [urlsplit(url) for url in own_urls]
+        names = (url.hostname for url in split)
         self._hosts = {name.lower() for name in (*names, *own_hosts) if name}
+        self._origins = {_origin(url) for url in split}
 
     def check(self, method: str, headers: Mapping[str, str], *, authentication: bool) -> None:
         """Raise QueueError for a name that is not ours, and for a write from another site."""
@@ -61,9 +63,10 @@ class Guard:
         split = _split(origin)
         if split is None:
             return False
-        if site is None and split.netloc.lower() == host.lower():
-            return True
-        return (split.hostname or "").lower() in self._hosts
+        # Another port of this machine is another site: the whole origin counts.
+        return _origin(split) in self._origins or (
+            site is None and split.netloc.lower() == host.lower()
+        )
 
 
 def _split(url: str) -> SplitResult | None:
@@ -71,6 +74,15 @@ def _split(url: str) -> SplitResult | None:
         return urlsplit(url)
     except ValueError:
         return None
+
+
+def _origin(url: SplitResult) -> tuple[str, str, int | None]:
+    """Give scheme, name and port; a port that cannot be one is that of nobody."""
+    try:
+        port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+    except ValueError:
+        port = -1
+    return url.scheme, (url.hostname or "").lower(), port
 
 
 def _hostname(host: str) -> str:

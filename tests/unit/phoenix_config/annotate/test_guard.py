@@ -61,6 +61,9 @@ def test_a_name_that_somebody_pointed_here_is_not(host: str) -> None:
         {"origin": "https://evil.example"},
         {"origin": "https://traces.example.org.evil.example"},
         {"origin": "http://localhost:6007"},
+        {"origin": "https://traces.example.org:8443", "sec_fetch_site": "same-site"},
+        {"origin": "http://traces.example.org", "sec_fetch_site": "cross-site"},
+        {"origin": "https://traces.example.org:99999"},
         {"origin": "null"},
         {"origin": "http://[::1"},
     ],
@@ -79,6 +82,7 @@ def test_a_write_from_another_site_is_refused_and_a_read_is_not(headers: dict[st
         {"sec_fetch_site": "none"},
         {"origin": "http://localhost:6006"},
         {"origin": "https://traces.example.org", "sec_fetch_site": "cross-site"},
+        {"origin": "https://traces.example.org:443"},
         {"authorization": "Bearer key", "origin": "https://evil.example"},
     ],
 )
