@@ -103,6 +103,20 @@ def test_nobody_sees_what_others_said_before_everybody_has(
     assert table(ana, queue)[0]["quality: Ana"] == "bad"
 
 
+def test_a_disagreement_is_not_listed_while_somebody_may_still_answer(
+    phoenix_server: PhoenixServer, ana: Worker, ben: Worker
+) -> None:
+    write_calls(phoenix_server, "third", [Call()])
+    queue = ana.create("third", "third", overlap=3)
+    for worker, label in ((ana, "good"), (ben, "bad")):
+        worker.answer(worker.lease(queue)[0], label)
+
+    assert ana.get(url_of(queue, "disagreements")) == []
+    with named(phoenix_server, "Cy") as third:
+        third.answer(third.lease(queue)[0], "good")
+    assert len(ana.get(url_of(queue, "disagreements"))) == 1
+
+
 def test_in_an_archived_queue_everybody_has_said_what_they_will(
     phoenix_server: PhoenixServer, ana: Worker
 ) -> None:
