@@ -121,7 +121,7 @@ def answer_json(row: Any, name: str | None = None) -> dict[str, Any]:
         "item_id": row.item_id,
         "queue_id": row.queue_id,
         "person": row.person,
-        "name": name,
+        "name": name or None,
         "values": row.values,
         "correction": row.correction,
         "timing": timing,

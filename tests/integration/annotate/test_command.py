@@ -76,3 +76,25 @@ def test_what_cannot_be_done_is_one_sentence(queue: Command, project: str) -> No
         queue("create", "no label", "--project", project, "--annotation", "nowhere")
     with pytest.raises(UsageError, match="Did you mean 'taken'"):
         queue("status", "takne")
+
+
+def test_the_answers_are_written_to_a_file_that_is_whole_or_not_there(
+    phoenix_server: PhoenixServer, queue: Command, project: str, tmp_path: Path
+) -> None:
+    queue("create", "exported", "--project", project, "--annotation", "quality")
+    with named(phoenix_server, "Ana") as ana:
+        (made,) = [row for row in ana.get("/queues") if row["name"] == "exported"]
+        (item,) = ana.lease(made)
+        ana.answer(item)
+
+    queue("export", "exported", "--output", "answers.csv")
+
+    written = (tmp_path / "answers.csv").read_text(encoding="utf-8-sig")
+    assert "Ana" in written
+    assert "good" in written
+    assert queue("export", "exported", "-o", "-", "--format", "jsonl").output.count("\n") >= 1
+    with pytest.raises(UsageError, match="no format 'pdf'"):
+        queue("export", "exported", "--output", "answers.pdf")
+    with pytest.raises(UsageError, match="no queue"):
+        queue("export", "unheard of", "--output", "other.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.csv"]
