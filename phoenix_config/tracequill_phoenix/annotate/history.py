@@ -153,10 +153,12 @@ async def reply(
 async def reopen(session: AsyncSession, queue: Queue, item_id: int, person: Person) -> None:
     """Open an item again: an answered one to change it, any other one leased to this person."""
     await find_item(session, queue.queue_id, item_id, lock=True)
-    answered = select(answers.c.answer_id).where(
-        answers.c.item_id == item_id, answers.c.person == person.person, in_force
+    answered = select(slots.c.slot).where(
+        slots.c.item_id == item_id,
+        slots.c.person == person.person,
+        slots.c.state == "answered",
     )
-    if await session.scalar(answered) is not None:
+    if await session.scalar(answered) is not None:  # even where retention has taken the answer
         return
     await session.execute(
         delete(skips).where(skips.c.item_id == item_id, skips.c.person == person.person)
