@@ -57,7 +57,7 @@ _DISAGREEMENTS = text(
     LEFT JOIN tracequill.annotation_inputs AS n ON n.item_id = i.item_id
     WHERE i.queue_id = :queue_id AND i.item_id > :after
       AND (i.done_at IS NOT NULL OR :is_archived)
-      AND differing.names IS NOT NULL AND (c.item_id IS NOT NULL) = :resolved
+      AND differing.names IS NOT NULL AND (c.item_id IS NULL OR :resolved)
     ORDER BY i.item_id
     LIMIT :limit
     """
@@ -72,12 +72,11 @@ def identifier_of(queue_id: int) -> str:
 async def disagreements(
     session: AsyncSession, queue: Queue, *, label: str, resolved: bool, limit: int, after: int
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """Give items about which people disagree, and the id to go on after."""
-    names = [one.name for one in queue.labels if one.kind != "FREEFORM"]
-    if label:
-        if label not in names:
-            raise invalid(f"about {label!r} there can be no disagreement in this queue.")
-        names = [label]
+    """Give items about which people disagree, those decided only if *resolved*; and the last id."""
+    if label and label not in [one.name for one in queue.labels]:
+        raise invalid(f"this queue has no label {label!r}.")
+    comparable = [one.name for one in queue.labels if one.kind != "FREEFORM"]
+    names = [name for name in comparable if label in ("", name)]
     rows = (
         await session.execute(
             _DISAGREEMENTS,
