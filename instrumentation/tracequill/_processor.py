@@ -143,10 +143,12 @@ class BackgroundProcessor(SpanProcessor):
             return
         self._deadline = time.monotonic() + timeout_seconds
         self._closing = True
+        # Asked before the mark is there: with it the thread may end at once.
+        thread = self._thread
+        has_worker = thread is not None and thread.is_alive()
         self._waiting.put(_Mark(last=True))
         self._hurry.set()
-        thread = self._thread
-        if thread is not None and thread.is_alive():
+        if thread is not None and has_worker:
             thread.join(timeout_seconds)
         else:  # never started, or could not be: the interpreter starts no thread while it ends
             self._work()
@@ -192,7 +194,13 @@ class BackgroundProcessor(SpanProcessor):
 
     def _collect(self) -> tuple[list[ReadableSpan], _Mark | None]:
         """Wait for a span, then for others that end soon after it, or for a mark."""
-        item = self._waiting.get()
+        # At the end two may be at work here, for a thread is not alive yet while it is being started;
+        # there is one last mark, and who does not get it must end as well.
+        patience_seconds = max(0.0, self._deadline - time.monotonic()) if self._closing else None
+        try:
+            item = self._waiting.get(timeout=patience_seconds)
+        except Empty:
+            return [], _Mark(last=True)
         batch: list[ReadableSpan] = []
         full_at = time.monotonic() + self._limits.delay_seconds
         while True:

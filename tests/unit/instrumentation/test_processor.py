@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -161,6 +162,45 @@ def test_closing_delivers_what_waits() -> None:
 
     assert names(sender) == ["span"]
     assert sender.closed
+
+
+@pytest.mark.timeout(30)
+def test_closing_ends_when_the_thread_ends_first() -> None:
+    processor = BackgroundProcessor(sender := MemorySender(), "there", SOON)
+
+    class Late(SimpleQueue[object]):
+        """Comes back when the thread has taken the last mark and ended."""
+
+        def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
+            super().put(item)
+            if getattr(item, "last", False):
+                assert processor._thread is not None
+                processor._thread.join(10)
+
+    processor._waiting = Late()  # type: ignore[assignment]
+    processor.on_end(span())
+
+    processor.close(timeout_seconds=60.0)
+
+    assert names(sender) == ["span"]
+
+
+@pytest.mark.timeout(30)
+def test_closing_ends_when_another_took_the_last_mark() -> None:
+    processor = BackgroundProcessor(MemorySender(), "there", SOON)
+
+    class Taken(SimpleQueue[object]):
+        """Loses the last mark to a thread that was being started."""
+
+        def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
+            if not getattr(item, "last", False):
+                super().put(item)
+
+    processor._waiting = Taken()  # type: ignore[assignment]
+
+    processor.close(timeout_seconds=0.1)
+
+    assert processor.force_flush(0)
 
 
 def test_closing_gives_a_dead_endpoint_one_more_attempt() -> None:
