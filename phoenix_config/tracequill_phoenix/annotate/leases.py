@@ -47,13 +47,13 @@ _TAKE = text(
               SELECT FROM tracequill.annotation_skips AS k
               WHERE k.item_id = s.item_id AND k.person = :person)
         ORDER BY s.rank, s.item_id, s.slot
-        LIMIT (:count - (SELECT count(*) FROM mine)) * :overlap
+        LIMIT GREATEST(:count - (SELECT count(*) FROM mine), 0) * :overlap
         FOR UPDATE SKIP LOCKED
     ),
     one_each AS (
         SELECT DISTINCT ON (rank, item_id) item_id, slot
         FROM free ORDER BY rank, item_id, slot
-        LIMIT :count - (SELECT count(*) FROM mine)
+        LIMIT GREATEST(:count - (SELECT count(*) FROM mine), 0)
     )
     UPDATE tracequill.annotation_slots AS taken
     SET state = 'leased', person = :person,
