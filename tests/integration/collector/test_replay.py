@@ -261,18 +261,23 @@ async def _progress(folder: Path, wanted: object) -> Progress:
 
 async def test_what_it_waits_for_is_told_and_an_interrupt_cancels(tmp_path: Path) -> None:
     url = "postgresql://someone@127.0.0.1:1/app"
-    async with running(tmp_path, url) as (exporter, writer):
-        await queue_now(writer, [spans_record(0, 1)])
+    async with running(tmp_path, url) as (exporter, _):
         await exporter.says(lambda status: bool(status.values["waiting"]))
+        assert exporter.process is not None
+        # Nothing is stored, so a replay would be over before it is interrupted.
+        exporter.process.send_signal(signal.SIGSTOP)
         command = await Command.start(exporter, "replay", "--since", "1h")
         folder = tmp_path / "collector" / "replay"
         await _asked(folder)
         assert command.process.stderr is not None
+        gone = await command.process.stderr.readline()
         first = await command.process.stderr.readline()
         command.process.send_signal(signal.SIGINT)
         said = await command.end()
+        exporter.process.send_signal(signal.SIGCONT)
 
         assert said.code == 130
+        assert gone == b"The collector's queue holds nothing.\n"
         assert first.startswith(b"It waits: no connection to postgresql://someone@127.0.0.1")
         assert "Traceback" not in said.err
         assert list(folder.glob("*.request")) == []
