@@ -257,6 +257,8 @@ def test_progress_counts_what_everybody_did(
         1,
     ]
     assert (people["Ana"]["leased"], people["Ben"]["answers"]) == (1, 1)
+    # Ana holds one and has flagged one; Ben has three to go.
+    assert (people["Ana"]["left"], people["Ben"]["left"]) == (2, 3)
     assert found["labels"] == [{"name": "quality", "counts": {"good": 1, "bad": 1}, "mean": None}]
     states = {
         state: len(ana.get(url_of(queue, f"items?state={state}")))
