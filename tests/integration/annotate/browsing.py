@@ -46,11 +46,16 @@ class Analyst:
         self.page.goto(f"{self.server.base_url}/tracequill/annotate/{path}")
         return self.page
 
-    def open_queue(self, queue: Json, name: str) -> Page:
-        """Open a queue's url for the first time, say who one is, and see the first question."""
-        page = self.open(str(queue["queue_id"]))
+    def open_as(self, name: str, path: str) -> Page:
+        """Go to one of our pages for the first time, and say who one is."""
+        page = self.open(path)
         page.get_by_role("dialog").wait_for()
         self.press(*name, "Enter")
+        return page
+
+    def open_queue(self, queue: Json, name: str) -> Page:
+        """Open a queue's url for the first time, say who one is, and see the first question."""
+        page = self.open_as(name, str(queue["queue_id"]))
         self.wait_for_question()
         return page
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -48,7 +49,7 @@ def ana(make_analyst: MakeAnalyst) -> Analyst:
 
 
 def make_queue(
-    server: PhoenixServer, request: pytest.FixtureRequest, number: int = 4, **fields: object
+    server: PhoenixServer, request: pytest.FixtureRequest, number: int = 4, **fields: Any
 ) -> tuple[Json, list[str]]:
     """A queue of *number* questions, the oldest first; the span of each."""
     name = f"page {request.node.name}"
@@ -302,3 +303,97 @@ def test_leaving_gives_the_questions_back(
         page.wait_for_timeout(50)
     with named(phoenix_server, "Ben") as ben:
         assert len(ben.lease(queue, 3)) == 3
+
+
+def test_any_of_the_last_ten_can_be_undone(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, spans = make_queue(phoenix_server, request)
+    page = ana.open_queue(queue, "Ana")
+    ana.press("1", "Enter", "1", "Enter", "1", "Enter")
+    ana.wait_until_saved()
+    page.reload()
+    ana.wait_for_question()
+
+    ana.press("Shift+U")
+    expect(page.get_by_role("dialog").get_by_role("listitem")).to_have_count(3)
+    ana.press("3")
+    expect(page.locator(ANSWER)).to_contain_text("Answer 1")
+
+    assert ana.chosen == ["good"]
+    assert [len(span_annotations(phoenix_server, span)) for span in spans] == [0, 1, 1, 0]
+
+
+def test_one_key_is_enough_where_the_queue_says_so(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, spans = make_queue(phoenix_server, request, advance_on_digit=True)
+    page = ana.open_queue(queue, "Ana")
+
+    ana.press("2")
+    expect(page.locator(ANSWER)).to_contain_text("Answer 2")
+    ana.wait_until_saved()
+
+    assert [row["label"] for row in span_annotations(phoenix_server, spans[0])] == ["bad"]
+
+
+def test_an_answer_that_comes_too_late_is_kept_as_a_draft(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, spans = make_queue(phoenix_server, request, 2)
+    page = ana.open_queue(queue, "Ana")
+    taken = rows(
+        phoenix_server,
+        "UPDATE tracequill.annotation_slots SET person = 'tracequill:Ben' WHERE item_id = "
+        "(SELECT min(item_id) FROM tracequill.annotation_slots WHERE queue_id = $1) "
+        "RETURNING item_id",
+        queue["queue_id"],
+    )
+    ana.press("1", "Enter")
+
+    notice = page.locator(".notice-bad")
+    expect(notice).to_contain_text("was given to somebody else")
+    expect(notice).to_contain_text("kept as a draft")
+    assert ana.question == "Question 2"
+    assert span_annotations(phoenix_server, spans[0]) == []
+    kept = 'SELECT "values" FROM tracequill.annotation_drafts WHERE item_id = $1'
+    assert "good" in rows(phoenix_server, kept, taken[0]["item_id"])[0]["values"]
+
+
+def test_everything_is_done_by_mouse_as_well(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, spans = make_queue(phoenix_server, request)
+    page = ana.open_queue(queue, "Ana")
+    page.get_by_text("bad", exact=True).click()
+    page.get_by_role("button", name="Save and go on").click()
+    expect(page.locator(ANSWER)).to_contain_text("Answer 2")
+    page.get_by_role("button", name="Undo", exact=True).click()
+    expect(page.locator(ANSWER)).to_contain_text("Answer 1")
+    page.get_by_text("good", exact=True).click()
+    # The button has lost the focus to the choice: Enter saves and presses nothing else.
+    ana.press("Enter")
+    page.get_by_role("button", name="Skip").click()
+    expect(page.locator(ANSWER)).to_contain_text("Answer 3")
+    page.get_by_role("button", name="Question before").click()
+    expect(page.locator(ANSWER)).to_contain_text("Answer 2")
+    page.get_by_role("button", name="Help").click()
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    ana.press("Escape")
+
+    ana.wait_until_saved()
+    assert [row["label"] for row in span_annotations(phoenix_server, spans[0])] == ["good"]
+
+
+def test_what_is_said_and_not_saved_is_there_again(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, _ = make_queue(phoenix_server, request, labels=[QUALITY, COMMENT])
+    page = ana.open_queue(queue, "Ana")
+    ana.press("2", "ArrowDown")
+    page.keyboard.type("half a sentence")
+    page.reload()
+    ana.wait_for_question()
+
+    assert (ana.question, ana.chosen) == ("Question 1", ["bad"])
+    expect(page.get_by_role("textbox", name="page comment")).to_have_value("half a sentence")

@@ -56,7 +56,8 @@ export class LabelForm {
       });
     }
     this.#draw();
-    this.list.lastElementChild?.querySelector(".form-field input, input")?.focus();
+    const last = this.list.lastElementChild;
+    (last?.querySelector('input[type="text"]') ?? last?.querySelector("input"))?.focus();
     this.changed();
   }
 

@@ -37,6 +37,8 @@ export class Labels {
 
   /** Show *values*, those of another question. */
   show(values) {
+    // A field that has the focus would keep what was typed for the question before.
+    if (this.area.contains(document.activeElement)) document.activeElement.blur();
     this.values = structuredClone(values ?? {});
     for (const card of this.#cards) card.draw(this.values[card.label.name]);
     const open = this.labels.findIndex((label) => !isGiven(label, this.values[label.name]));
@@ -172,7 +174,8 @@ function keyHint(text) {
 }
 
 function choiceField(label, { set, value, picked }) {
-  const area = element("div", { class: "choices", role: label.multiple ? "group" : "radiogroup" });
+  const role = label.multiple ? "group" : "radiogroup";
+  const area = element("div", { class: "choices", role, "aria-label": label.name });
   const type = label.multiple ? "checkbox" : "radio";
   const inputs = label.values.map(({ label: text }, place) => {
     const input = element("input", { type, name: `label-${label.name}`, class: "choice-input" });

@@ -2,6 +2,8 @@
 // ready. It knows neither the server nor elements.
 
 const UNDONE_MAX = 10;
+// So many of those that were done stay in memory, to go back to.
+const BEHIND_MAX = 50;
 
 /** One question as this page knows it. */
 export class Entry {
@@ -23,6 +25,12 @@ export class Entry {
     this.correction = said?.correction ?? null;
     // What the server has, to see whether anything was changed.
     this.saved = item.answer ? this.spoken() : "";
+  }
+
+  /** Whether nothing can be said about it now. */
+  get isOff() {
+    const isPassed = this.state === "skipped" || this.state === "flagged";
+    return isPassed || this.isLost || this.item.conversation === null;
   }
 
   /** What was said, to be compared. */
@@ -92,6 +100,12 @@ export class Line {
     if (place < 0) return;
     this.entries.splice(place, 1);
     if (place < this.at) this.at -= 1;
+  }
+
+  /** Forget those that lie far behind. */
+  trim() {
+    const far = this.entries.slice(0, Math.max(0, this.at - BEHIND_MAX));
+    for (const entry of far) if (entry.state !== "open") this.remove(entry);
   }
 
   /** The place of the next open one: after this one, else from the start; -1 where there is none. */

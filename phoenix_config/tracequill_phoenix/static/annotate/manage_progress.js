@@ -104,9 +104,20 @@ export async function drawAgreement(area, queue) {
   for (const label of labels) {
     const section = element("section", {}, textElement("h2", { dir: "auto" }, label.name));
     const counted = `${grouped(label.items)} questions answered by several, ${grouped(label.people)} people`;
-    section.append(element("p", { class: "hint" }, counted), agreementTable(label));
+    section.append(element("p", { class: "hint" }, counted), agreementOf(label));
     area.append(section);
   }
+}
+
+function agreementOf(label) {
+  // Where nothing can be said one reason is enough.
+  const isEmpty = MEASURES.every(([key]) => (label[key]?.value ?? null) === null);
+  if (isEmpty) return element("p", {}, sentence(label.percent?.why ?? "nothing can be said yet."));
+  return agreementTable(label);
+}
+
+function sentence(text) {
+  return text ? text[0].toUpperCase() + text.slice(1) : "–";
 }
 
 function agreementTable(label) {
@@ -122,7 +133,7 @@ function agreementTable(label) {
 }
 
 function shareOf(share, key) {
-  if (!share || share.value === null) return element("span", { class: "hint", title: share?.why ?? "" }, share?.why ?? "–");
+  if (!share || share.value === null) return element("span", { class: "hint" }, sentence(share?.why));
   const shown = (number) => (key === "percent" ? `${Math.round(number * 100)} %` : number.toFixed(2));
   const made = element("span", {}, element("b", {}, shown(share.value)));
   if (share.low !== null && share.high !== null) {

@@ -73,7 +73,8 @@ function replyForm(card, flag, queue) {
   return form;
 }
 
-async function showItem(queue, itemId) {
+/** Show the conversation of an item. */
+export async function showItem(queue, itemId) {
   try {
     const { conversation } = await call("GET", `/queues/${queue.queue_id}/items/${itemId}`);
     await dialog("Conversation", (form, close) => {

@@ -78,7 +78,10 @@ export class Outbox {
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         entry.wasSent = true;
-        if (this.#waits(error)) return;
+        if (this.#waits(error)) {
+          if (error.status === 500) this.#letOthersGo(entry);
+          return;
+        }
         this.#drop(entry);
         this.events.refused(entry, error);
       } finally {
@@ -99,10 +102,19 @@ export class Outbox {
     return true;
   }
 
+  /** What the server stumbles over must not hold up the rest, but for what is about the same item. */
+  #letOthersGo(entry) {
+    const isOfItem = (one) => one.item_id === entry.item_id;
+    const others = this.#entries.filter((one) => !isOfItem(one));
+    this.#entries = [...others, ...this.#entries.filter(isOfItem)];
+  }
+
   /** While the page closes: send what fits, and keep all of it for the next time. */
   sendOnLeaving() {
     let left = KEEPALIVE_CHARACTERS;
     for (const entry of this.#entries) {
+      // All else may be sent twice; undoing twice would take back what was said before it.
+      if (entry.kind === "undo") return;
       left -= JSON.stringify(entry.body ?? null).length;
       if (left < 0) return;
       call(entry.method, entry.path, entry.body, { keepalive: true }).catch(() => {});

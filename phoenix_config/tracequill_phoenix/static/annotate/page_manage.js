@@ -2,6 +2,7 @@
 
 import { ApiError, QUEUE_ID, call } from "./api.js";
 import { element } from "./dom.js";
+import { drawItems } from "./manage_items.js";
 import { drawAdd, drawSettings } from "./manage_settings.js";
 import { drawAgreement, drawProgress } from "./manage_progress.js";
 import { drawDisagreements, drawQuestions } from "./manage_review.js";
@@ -10,6 +11,7 @@ import { drawBar, main, start, textElement, whoAmI } from "./shell.js";
 const TABS = [
   ["progress", "Progress", drawProgress],
   ["questions", "Questions", drawQuestions],
+  ["items", "All questions", drawItems],
   ["agreement", "Agreement", drawAgreement],
   ["disagreements", "Disagreements", drawDisagreements],
   ["add", "Add answers", drawAdd],

@@ -31,6 +31,7 @@ export class QueueForm {
     });
     this.only = tick("Only the people assigned may answer", queue.assigned_only);
     this.advance = tick("One key is enough", queue.advance_on_digit, "The digit of the last label saves and goes on.");
+    this.seconds = queue.lease_seconds;
     this.minutes = line({ type: "number", min: "1", max: "1440", step: "1", value: Math.round(queue.lease_seconds / 60) });
     this.days = line({ type: "number", min: "1", step: "1", placeholder: "for ever", value: queue.keep_days ?? "" });
     this.#drawInstructions();
@@ -72,8 +73,14 @@ export class QueueForm {
       members: this.members.texts().map((text) => byName.get(text) ?? text),
       assigned_only: this.only.input.checked,
       advance_on_digit: this.advance.input.checked,
-      lease_seconds: Math.max(1, Number(this.minutes.value) || 5) * 60,
+      lease_seconds: this.#leaseSeconds(),
       keep_days: Number(this.days.value) || null,
     };
+  }
+
+  /** Seconds can be set by command; whoever does not touch the minutes leaves them as they are. */
+  #leaseSeconds() {
+    const minutes = Number(this.minutes.value) || 5;
+    return minutes === Math.round(this.seconds / 60) ? this.seconds : Math.max(1, minutes) * 60;
   }
 }

@@ -62,6 +62,7 @@ export class SelectionForm {
 
   #expression() {
     this.where = element("textarea", { class: "field mono", rows: "2", spellcheck: "false", dir: "ltr" });
+    this.where.placeholder = "everything in the project";
     this.problem = element("p", { class: "problem", role: "alert" });
     this.back = button("Back to the form's filter", { class: "quiet-button" }, () => {
       this.isOwn = false;

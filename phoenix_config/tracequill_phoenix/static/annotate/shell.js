@@ -169,7 +169,10 @@ export function confirmed(title, text, yes) {
 }
 
 /** Ask for a text; Enter accepts, Shift+Enter is a new line. Gives the text or null. */
-export function askText(title, { hint = "", accept = "Send", value = "", isLong = true, check = null } = {}) {
+export function askText(
+  title,
+  { hint = "", accept = "Send", value = "", isLong = true, check = null, isNeeded = false } = {},
+) {
   return dialog(title, (form, close) => {
     const field = element(isLong ? "textarea" : "input", {
       class: "field",
@@ -206,7 +209,7 @@ export function askText(title, { hint = "", accept = "Send", value = "", isLong 
       element(
         "div",
         { class: "dialog-buttons" },
-        button("Cancel", { class: "button" }, () => close(null)),
+        isNeeded ? null : button("Cancel", { class: "button" }, () => close(null)),
         button(accept, { class: "button primary" }, done),
       ),
     );
@@ -226,7 +229,7 @@ async function askName(value = "") {
     }
   };
   const hint = "Your answers are kept under this name. It is asked once in this browser.";
-  return askText("What is your name?", { hint, accept: "Start", value, isLong: false, check });
+  return askText("What is your name?", { hint, accept: "Start", value, isLong: false, check, isNeeded: !value });
 }
 
 /** Who works here; a name is asked where nobody signs in and none is known. */

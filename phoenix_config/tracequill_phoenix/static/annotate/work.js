@@ -2,8 +2,10 @@
 // browser, the next question painted, and only then the server asked.
 
 import { ApiError, call, newId } from "./api.js";
+import { Drafts, asSent } from "./drafts.js";
 import { Entry, Line } from "./line.js";
 import { Outbox } from "./outbox.js";
+import { Pace, afterPaint, measured } from "./pace.js";
 import { askText, dropNotice, notice, pageAddress, say, showError, whoAmI } from "./shell.js";
 import * as store from "./store.js";
 import { Supply } from "./supply.js";
@@ -11,8 +13,7 @@ import { helpDialog, undoDialog } from "./work_dialogs.js";
 import { WorkView } from "./work_view.js";
 
 const DRAFT_WAIT_MS = 1_500;
-const PACE_SECONDS_MAX = 300;
-export const MEASURE = "tracequill:key-to-painted";
+const FIGURES_MS = 120_000;
 
 export class Work {
   constructor(me, queue) {
@@ -20,10 +21,11 @@ export class Work {
     this.person = me.person.person;
     this.path = `/queues/${queue.queue_id}`;
     this.line = new Line();
+    this.drafts = new Drafts(queue.queue_id, this.person);
     this.isLoading = true;
     this.mine = queue.mine;
     this.done = queue.done;
-    this.seconds = [];
+    this.pace = new Pace();
     this.view = new WorkView({
       me,
       queue,
@@ -50,6 +52,7 @@ export class Work {
   /** Begin: send what an earlier page left, open the question of the address, or the first one. */
   async start() {
     this.#drawProgress();
+    setInterval(() => this.#readFigures(), FIGURES_MS);
     this.outbox.send();
     const itemId = Number(/^#item=(\d+)$/.exec(location.hash)?.[1]) || null;
     if (itemId) await this.open(itemId);
@@ -67,13 +70,13 @@ export class Work {
   #show(place, event = null) {
     this.line.at = place;
     const entry = this.line.current;
-    const draft = store.kept(this.#draftKey(entry));
+    const draft = this.drafts.kept(entry.id);
     if (draft && entry.state === "open") Object.assign(entry, draft);
     this.isLoading = false;
     this.view.show(entry);
     entry.timing = { shown: new Date(), firstKey: null, keys: 0 };
     afterPaint(() => {
-      entry.timing.shown = new Date();
+      entry.timing.shown = entry.timing.firstKey ? entry.timing.shown : new Date();
       if (event) measured(event);
       this.#prepare();
     });
@@ -94,6 +97,7 @@ export class Work {
       return;
     }
     this.line.at = this.line.entries.length;
+    this.waitingEvent = event;
     this.#showEmpty();
     this.supply.fill(0);
   }
@@ -119,12 +123,13 @@ export class Work {
     const isWaiting = this.line.current === null;
     const made = this.line.add(items);
     dropNotice("server");
-    if (itemId !== null && made.length) {
-      this.#show(this.line.entries.indexOf(made[0]));
-    } else if (isWaiting && made.length) {
-      this.#show(this.line.entries.indexOf(made[0]));
-      say("Question loaded.");
+    const wanted = itemId === null ? (isWaiting ? made[0] : null) : this.line.find(itemId);
+    if (wanted) {
+      // Whoever had to wait is counted from the key as well.
+      this.#show(this.line.entries.indexOf(wanted), this.waitingEvent);
+      if (isWaiting) say("Question loaded.");
     } else if (isWaiting && itemId === null) this.#showEmpty();
+    if (isWaiting) this.waitingEvent = null;
     this.#prepare();
   }
 
@@ -158,12 +163,12 @@ export class Work {
   act(name, event, digit = null) {
     const actions = {
       save: () => this.save(event),
-      digit: () => this.#digit(digit),
+      digit: () => this.#digit(digit, event),
       skip: () => this.#skip(event),
       flag: () => this.#flag(event),
       undo: () => this.undo(),
       "undo-list": () => this.#undoList(),
-      correct: () => this.line.current && this.view.correct(),
+      correct: () => this.line.current?.isOff === false && this.view.correct(),
       reason: () => this.view.labels.openReason(),
       instructions: () => this.view.toggleInstructions(),
       help: () => helpDialog(this.queue),
@@ -172,6 +177,7 @@ export class Work {
       "item-before": () => this.#step(-1, event),
       "item-after": () => this.#step(1, event),
       "leave-text": () => this.view.leaveText(),
+      "take-back": () => this.line.current && this.undo(this.line.current.id),
       "leave-lost": () => this.#leaveLost(event),
     };
     actions[name]?.();
@@ -185,15 +191,16 @@ export class Work {
     timing.keys += 1;
   }
 
-  #digit(digit) {
-    if (!this.line.current || this.line.current.isLost) return;
-    this.keyEvent = performance.now();
+  #digit(digit, event) {
+    if (this.isLoading || !this.line.current || this.line.current.isOff) return;
+    this.digitEvent = event;
     this.view.labels.digit(digit);
+    this.digitEvent = null;
   }
 
   #picked(label) {
     const isOneKey = this.queue.advance_on_digit && label.kind !== "FREEFORM" && !label.multiple;
-    if (isOneKey && this.view.labels.missing().length === 0) this.save(null);
+    if (isOneKey && this.view.labels.missing().length === 0) this.save(this.digitEvent ?? null);
   }
 
   #step(step, event) {
@@ -229,24 +236,12 @@ export class Work {
     entry.correction = this.view.givenCorrection();
   }
 
-  #draftKey(entry) {
-    return `draft.${this.queue.queue_id}.${this.person}.${entry.id}`;
-  }
-
-  #saveDraft({ keepalive = false } = {}) {
+  #saveDraft(how) {
     clearTimeout(this.draftTimer);
-    this.draftTimer = null;
     const entry = this.line.current;
     if (!entry || entry.state !== "open" || entry.isLost) return;
     this.#take();
-    const { values, correction } = entry;
-    const text = entry.spoken();
-    if (text === (entry.draftSaved ?? EMPTY)) return;
-    entry.draftSaved = text;
-    store.keep(this.#draftKey(entry), { values, correction });
-    const path = `${this.path}/items/${entry.id}/draft`;
-    // Kept here in any case; the server's copy is for another browser.
-    call("PUT", path, { values, correction: sent(correction) }, { keepalive }).catch(() => {});
+    this.drafts.save(entry, how);
   }
 
   #isIncomplete() {
@@ -262,15 +257,17 @@ export class Work {
   /** Save the answer and go on; an incomplete one stays, with what is missing said. */
   save(event) {
     const entry = this.line.current;
-    if (!entry || this.isLoading || entry.item.conversation === null) return;
-    if (entry.isLost) {
-      this.#leaveLost(event);
+    if (!entry || this.isLoading) return;
+    if (entry.isOff) {
+      if (entry.isLost) this.#leaveLost(event);
+      else if (entry.state !== "open") this.#goOn(event);
       return;
     }
     if (this.#isIncomplete()) return;
     this.#take();
     const isSame = entry.state === "answered" && entry.spoken() === entry.saved;
     if (!isSame) this.#submit(entry);
+    this.line.trim();
     this.#goOn(event);
     say(isSame ? "Not changed. Next question." : "Saved. Next question.");
   }
@@ -282,7 +279,7 @@ export class Work {
     const body = {
       answer_id: newId(),
       values: entry.values,
-      correction: sent(entry.correction),
+      correction: asSent(entry.correction),
       timing: {
         shown_at: shown.toISOString(),
         first_key_at: firstKey?.toISOString() ?? null,
@@ -297,16 +294,15 @@ export class Work {
     entry.saved = entry.spoken();
     if (before.state === "open") this.mine += 1;
     if (this.supply.waiting > 0 && before.state === "open") this.supply.waiting -= 1;
-    this.seconds = [...this.seconds, Math.min(PACE_SECONDS_MAX, (now - shown) / 1000)].slice(-20);
+    this.pace.add((now - shown) / 1000);
     this.#drawProgress();
   }
 
   #send(entry, kind, body, before) {
     clearTimeout(this.draftTimer);
-    this.draftTimer = null;
     const path = `${this.path}/items/${entry.id}/${kind}`;
     this.outbox.add({ kind, item_id: entry.id, method: "POST", path, body });
-    store.forget(this.#draftKey(entry));
+    this.drafts.forget(entry.id);
     this.line.did(entry, kind, before);
   }
 
@@ -328,7 +324,7 @@ export class Work {
     if (!question || this.line.current !== entry) return;
     this.#take();
     const { values, correction } = entry;
-    const body = { flag_id: newId(), question, values, correction: sent(correction) };
+    const body = { flag_id: newId(), question, values, correction: asSent(correction) };
     this.#send(entry, "flag", body, { state: "open", answerId: null, saved: "" });
     entry.item.flag = { question, reply: null };
     entry.state = "flagged";
@@ -430,7 +426,11 @@ export class Work {
       this.#answeredElsewhere(sentEntry, error, key);
       return;
     }
-    if (entry && sentEntry.kind !== "undo") {
+    if (sentEntry.kind === "undo") {
+      notice(key, `This could not be undone: ${error.message}`, { kind: "bad", actions: [again] });
+      return;
+    }
+    if (entry) {
       this.line.undo(entry.id);
       entry.isLost = error.code === "lease_lost";
       entry.state = "open";
@@ -438,7 +438,7 @@ export class Work {
       if (entry.isLost && entry !== this.line.current) this.line.remove(entry);
     }
     const { values, correction } = sentEntry.body;
-    if (values) store.keep(this.#draftKey({ id: sentEntry.item_id }), { values, correction });
+    if (values) this.drafts.keep(sentEntry.item_id, { values, correction });
     const why =
       error.code === "lease_lost"
         ? "A question was given to somebody else while you were away, so your answer does not count."
@@ -467,15 +467,24 @@ export class Work {
     } else dropNotice("away");
   }
 
+  async #readFigures() {
+    if (document.visibilityState !== "visible") return;
+    try {
+      this.queue = { ...this.queue, ...(await call("GET", this.path)) };
+      this.done = this.queue.done;
+      this.#drawProgress();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+    }
+  }
+
   #drawProgress() {
-    const total = this.seconds.reduce((sum, seconds) => sum + seconds, 0);
-    const perHour = this.seconds.length >= 3 ? Math.round((3600 * this.seconds.length) / total) : 0;
     this.view.drawProgress({
       items: this.queue.items,
       done: this.done,
       mine: this.mine,
       waiting: this.supply?.waiting ?? this.queue.waiting,
-      perHour,
+      perHour: this.pace.perHour,
     });
   }
 
@@ -486,23 +495,4 @@ export class Work {
     const busy = new Set(this.outbox.itemIds);
     this.supply.release(this.line.openIds.filter((itemId) => !busy.has(itemId)));
   }
-}
-
-const EMPTY = JSON.stringify([[], null]);
-
-function sent(correction) {
-  return correction && { text: correction.text, message: correction.message ?? null };
-}
-
-/** Call *act* once what was drawn is on the screen. */
-function afterPaint(act) {
-  requestAnimationFrame(() => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = act;
-    port2.postMessage(null);
-  });
-}
-
-function measured(event) {
-  performance.measure(MEASURE, { start: event.timeStamp, end: performance.now() });
 }

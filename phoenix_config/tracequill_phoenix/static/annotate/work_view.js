@@ -60,19 +60,22 @@ export class WorkView {
   }
 
   #buttons() {
-    const one = (name, text, key, kind = "") =>
+    const one = (name, key, kind = "") =>
       button("", { class: `button ${kind}`, "data-act": name, "aria-keyshortcuts": key }, () => this.act(name));
     const fill = (made, text, key) => {
       made.append(text, " ", element("kbd", { "aria-hidden": "true" }, key));
       return made;
     };
-    this.saveButton = fill(one("save", "", "Enter", "primary save"), "Save and go on", "Enter");
-    this.correctButton = fill(one("correct", "", "e"), "Correct", "e");
+    this.saveButton = fill(one("save", "Enter", "primary save"), "Save and go on", "Enter");
+    this.correctButton = fill(one("correct", "e"), "Correct", "e");
     const rest = element("div", { class: "panel-buttons" });
     rest.append(this.correctButton);
-    for (const [name, text, key] of [["flag", "Ask", "f"], ["skip", "Skip", "s"], ["undo", "Undo", "u"]]) {
-      rest.append(fill(one(name, text, key), text, key));
+    for (const [name, text, key] of [["flag", "Ask", "f"], ["skip", "Skip", "s"]]) {
+      rest.append(fill(one(name, key), text, key));
     }
+    const list = { class: "button", "aria-label": "Choose what to undo", title: "Choose what to undo (Shift+u)" };
+    const undo = fill(one("undo", "u"), "Undo", "u");
+    rest.append(element("div", { class: "undo-row" }, undo, button("⋯", list, () => this.act("undo-list"))));
     const before = button("←", { class: "button", "aria-label": "Question before", title: "Question before (←)" }, () => this.act("item-before"));
     const after = button("→", { class: "button", "aria-label": "Question after", title: "Question after (→)" }, () => this.act("item-after"));
     const save = element("div", { class: "save-row" }, before, this.saveButton, after);
@@ -97,7 +100,7 @@ export class WorkView {
     this.say("");
     const { conversation } = entry.item;
     this.correctButton.disabled = !conversation || !isCorrectable(conversation.answer);
-    this.setOff(conversation === null || entry.isLost);
+    this.setOff(entry.isOff);
     this.#scroll(entry);
     this.scroller.focus({ preventScroll: true });
   }
@@ -136,6 +139,11 @@ export class WorkView {
     if (state === "answered") {
       const words = "You have answered this. Change it and press Enter to replace your answer.";
       banners.push(element("div", { class: "banner" }, element("p", {}, words)));
+    }
+    if (state === "skipped" || state === "flagged") {
+      const words = state === "skipped" ? "You have skipped this." : "You have asked about this.";
+      const back = button("Take it back", { class: "button" }, () => this.act("take-back"));
+      banners.push(element("div", { class: "banner" }, element("p", {}, words), back));
     }
     if (item.conversation === null) {
       const words = "This conversation has been deleted. Please skip it.";
@@ -194,7 +202,11 @@ export class WorkView {
   /** Show that there is no question now. */
   showEmpty(title, text, actions = []) {
     this.entry = null;
+    const isNew = this.empty.dataset.shown !== title + text || !main.classList.contains("is-empty");
+    this.empty.dataset.shown = title + text;
     main.classList.add("is-empty");
+    // The page looks again by itself; that must not take the focus away.
+    if (!isNew) return;
     const buttons = actions.map(({ text: words, act, href, kind = "" }) =>
       href
         ? element("a", { class: `button ${kind}`, href }, words)

@@ -1,0 +1,39 @@
+// Every question of a queue: in which state it is, and who has it.
+
+import { callWhole } from "./api.js";
+import { button, element } from "./dom.js";
+import { select } from "./fields.js";
+import { showItem } from "./manage_review.js";
+import { showError, textElement } from "./shell.js";
+import { table } from "./table.js";
+
+const STATES = { open: "waiting", leased: "being answered", done: "done", flagged: "asked about" };
+const OF_PEOPLE = { leased: "has it", answered: "answered", flagged: "asks", returned: "has the reply" };
+
+/** The list of questions, by state. */
+export async function drawItems(area, queue) {
+  const state = select([["all", "all questions"], ...Object.entries(STATES)]);
+  state.setAttribute("aria-label", "State");
+  const place = element("div");
+  const foot = element("div", { class: "list-foot" });
+  let rows = [];
+  const load = async (cursor = "") => {
+    const query = new URLSearchParams({ state: state.value, limit: "50" });
+    if (cursor) query.set("cursor", cursor);
+    const { data, next_cursor: next } = await callWhole("GET", `/queues/${queue.queue_id}/items?${query}`);
+    rows = [...(cursor ? rows : []), ...data.map((one) => rowOf(one, queue))];
+    place.replaceChildren(table("Questions", ["Question", "Answer", "State", "People", ""], rows));
+    const more = () => button("Show more", { class: "button" }, () => load(next).catch((error) => showError(error)));
+    foot.replaceChildren(next ? more() : rows.length ? "" : element("p", { class: "card nothing" }, "None."));
+  };
+  state.addEventListener("change", () => load().catch((error) => showError(error)));
+  area.append(element("div", { class: "list-tools" }, state), place, foot);
+  await load();
+}
+
+function rowOf(one, queue) {
+  const short = (text) => textElement("span", { class: "cell-text", dir: "auto" }, text || "–");
+  const people = one.people.map(({ name, state }) => `${name} (${OF_PEOPLE[state] ?? state})`).join(", ");
+  const show = button("Show", { class: "quiet-button" }, () => showItem(queue, one.item_id));
+  return [short(one.question), short(one.answer), STATES[one.state] ?? one.state, short(people), show];
+}
