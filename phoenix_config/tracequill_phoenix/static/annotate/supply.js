@@ -4,7 +4,8 @@
 import { ApiError, call } from "./api.js";
 
 const AHEAD = 4;
-const HELD_MAX = 20;
+// What the API takes in one request.
+const NAMED_MAX = 100;
 const LOOK_AGAIN_MS = 30_000;
 
 export class Supply {
@@ -35,21 +36,17 @@ export class Supply {
 
   /** Take more, if fewer than enough lie *ahead*. */
   fill(ahead) {
-    const { length } = this.held();
-    if (ahead >= AHEAD || length >= HELD_MAX || this.#taking) return this.#taking ?? Promise.resolve();
-    return this.take(Math.min(AHEAD - ahead, HELD_MAX - length));
+    if (ahead >= AHEAD || this.#taking) return this.#taking ?? Promise.resolve();
+    return this.take(AHEAD - ahead);
   }
 
   /** Take up to *count*; or the one item named. */
   take(count, itemId = null) {
     if (this.#taking && itemId === null) return this.#taking;
     clearTimeout(this.#lookAgain);
-    const have = this.held();
-    const body = itemId === null ? { count, have } : { have, item_id: itemId };
     const before = this.#taking ?? Promise.resolve();
     const taking = before
-      .then(() => call("POST", `${this.path}/lease`, body))
-      .then((found) => this.#took(found, count, itemId))
+      .then(() => this.#lease(count, itemId))
       .catch((error) => this.#failed(error, itemId))
       .finally(() => {
         if (this.#taking === taking) this.#taking = null;
@@ -58,12 +55,16 @@ export class Supply {
     return taking;
   }
 
-  #took(found, count, itemId) {
+  async #lease(count, itemId) {
+    const have = this.held().slice(0, NAMED_MAX);
+    const since = performance.now();
+    const body = itemId === null ? { count, have } : { have, item_id: itemId };
+    const found = await call("POST", `${this.path}/lease`, body);
     this.lastContact = Date.now();
     this.waiting = found.waiting;
     this.heldByOthers = found.held_by_others ?? 0;
     if (itemId === null) this.isEmpty = found.items.length < count;
-    if (found.lost.length) this.events.lost(found.lost);
+    if (found.lost.length) this.events.lost(found.lost, since);
     this.events.arrived(found.items, itemId);
     this.events.state();
     if (this.isEmpty) this.#later();
@@ -84,12 +85,13 @@ export class Supply {
 
   /** Say that the page is still there. */
   async beat() {
-    const have = this.held();
+    const have = this.held().slice(0, NAMED_MAX);
+    const since = performance.now();
     if (have.length === 0) return;
     try {
       const found = await call("POST", `${this.path}/heartbeat`, { have });
       this.lastContact = Date.now();
-      if (found.lost.length) this.events.lost(found.lost);
+      if (found.lost.length) this.events.lost(found.lost, since);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.events.failed(error, null);

@@ -42,7 +42,7 @@ export class Work {
     });
     this.supply = new Supply(queue, () => this.#held(), {
       arrived: (items, itemId) => this.#arrived(items, itemId),
-      lost: (itemIds) => this.#lost(itemIds),
+      lost: (itemIds, since) => this.#lost(itemIds, since),
       state: () => this.#drawProgress(),
       failed: (error, itemId) => this.#failed(error, itemId),
       look: () => this.supply.fill(this.line.ahead.length),
@@ -121,7 +121,8 @@ export class Work {
 
   #arrived(items, itemId) {
     const isWaiting = this.line.current === null;
-    const made = this.line.add(items);
+    const unsent = new Set(this.outbox.itemIds);
+    const made = this.line.add(items.filter((item) => !unsent.has(item.item_id)));
     dropNotice("server");
     const wanted = itemId === null ? (isWaiting ? made[0] : null) : this.line.find(itemId);
     if (wanted) {
@@ -133,10 +134,11 @@ export class Work {
     this.#prepare();
   }
 
-  #lost(itemIds) {
+  #lost(itemIds, since) {
     for (const itemId of itemIds) {
       const entry = this.line.find(itemId);
-      if (!entry || entry.state !== "open" || entry.isUndoing) continue;
+      // What was taken back while the server was asked is this person's again.
+      if (entry?.state !== "open" || entry.isUndoing || entry.undoneAt > since) continue;
       if (entry === this.line.current) {
         this.#saveDraft();
         entry.isLost = true;
@@ -402,11 +404,11 @@ export class Work {
   // --- what the server says ------------------------------------------------------------------------------
 
   #sent(entry, data) {
-    this.#drawSaved(false);
     dropNotice("server");
     const known = this.line.find(entry.item_id);
     if (entry.kind === "undo" && known) {
       known.isUndoing = false;
+      known.undoneAt = performance.now();
       known.item.lease = data.item.lease;
     }
   }
