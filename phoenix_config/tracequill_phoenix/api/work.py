@@ -226,9 +226,7 @@ async def read_item(
 
 
 @router.put("/items/{item_id}/draft", dependencies=[NOT_LOCKED])
-async def save_draft(
-    queue_id: Id, item_id: Id, body: Said, database: Database, me: Me
-) -> Response:
+async def save_draft(queue_id: Id, item_id: Id, body: Said, database: Database, me: Me) -> Response:
     """Keep what has been said so far."""
     async with database() as session:
         saved_at = await _save_draft(session, queue_id, item_id, body, me)
@@ -290,9 +288,7 @@ def _aware(time: datetime | None) -> datetime | None:
 
 
 @router.post("/items/{item_id}/skip", dependencies=[NOT_LOCKED])
-async def skip(
-    queue_id: Id, item_id: Id, request: Request, database: Database, me: Me
-) -> Response:
+async def skip(queue_id: Id, item_id: Id, request: Request, database: Database, me: Me) -> Response:
     """Pass a question by."""
 
     async def work(session: AsyncSession, _: Changes) -> None:
