@@ -194,8 +194,8 @@ class BackgroundProcessor(SpanProcessor):
 
     def _collect(self) -> tuple[list[ReadableSpan], _Mark | None]:
         """Wait for a span, then for others that end soon after it, or for a mark."""
-        # At the end two may be at work here, for a thread is not alive yet while it is being started;
-        # there is one last mark, and who does not get it must end as well.
+        # At the end two may be at work here, for a thread that is being started is not alive yet.
+        # There is one last mark; who does not get it must end as well.
         patience_seconds = max(0.0, self._deadline - time.monotonic()) if self._closing else None
         try:
             item = self._waiting.get(timeout=patience_seconds)
