@@ -191,9 +191,9 @@ def test_two_hundred_questions_by_keys_alone(phoenix_server: PhoenixServer, ana:
 
 
 def test_the_list_says_what_waits(phoenix_server: PhoenixServer, ana: Analyst) -> None:
-    write_calls(phoenix_server, "listed", [Call(), Call(), Call()])
+    write_calls(phoenix_server, "on the list", [Call(), Call(), Call()])
     with named(phoenix_server, "Manager") as manager:
-        queue = manager.create("listed", "listed")
+        queue = manager.create("listed", "on the list")
         manager.answer(manager.lease(queue)[0])
     page = ana.open_as("Ana", "")
 

@@ -97,9 +97,9 @@ def test_later_additions_leave_out_what_is_there(ana: Worker, spans: list[str]) 
 def test_a_sample_is_so_many_and_the_order_is_kept(
     phoenix_server: PhoenixServer, ana: Worker
 ) -> None:
-    write_calls(phoenix_server, "many", [Call(answer=str(number)) for number in range(30)])
+    write_calls(phoenix_server, "thirty", [Call(answer=str(number)) for number in range(30)])
     queue = ana.create(
-        "sampled", "many", order="oldest", selection={"project": "many", "sample": 10}
+        "sampled", "thirty", order="oldest", selection={"project": "thirty", "sample": 10}
     )
 
     given = [int(item["conversation"]["answer"]["text"]) for item in ana.lease(queue, 10)]

@@ -36,6 +36,7 @@ from tracequill_collector.pipeline import Record, RecordKind
 from tracequill_collector.queue.reader import QueueReader
 from tracequill_collector.queue.writer import QueueWriter
 from tracequill_collector.replay import Progress, Replays, Request
+from tracequill_collector.status import write_status
 
 pytestmark = pytest.mark.integration
 
@@ -260,27 +261,33 @@ async def _progress(folder: Path, wanted: object) -> Progress:
 
 
 async def test_what_it_waits_for_is_told_and_an_interrupt_cancels(tmp_path: Path) -> None:
-    url = "postgresql://someone@127.0.0.1:1/app"
-    async with running(tmp_path, url) as (exporter, _):
-        await exporter.says(lambda status: bool(status.values["waiting"]))
-        assert exporter.process is not None
-        # Nothing is stored, so a replay would be over before it is interrupted.
-        exporter.process.send_signal(signal.SIGSTOP)
-        command = await Command.start(exporter, "replay", "--since", "1h")
-        folder = tmp_path / "collector" / "replay"
-        await _asked(folder)
+    folder = tmp_path / "collector"
+    (folder / "queue").mkdir(parents=True)
+
+    async def say() -> None:
+        # A real exporter would have done this replay of nothing before it is interrupted.
+        while True:
+            values = {"stored_spans": 0, "waiting": "no connection to the database."}
+            write_status(folder / "exporter.status.json", values)
+            await asyncio.sleep(0.5)
+
+    async with asyncio.TaskGroup() as tasks:
+        saying = tasks.create_task(say())
+        await asyncio.sleep(0)
+        command = await Command.start(ExporterProcess(tmp_path, None), "replay", "--since", "1h")
+        await _asked(folder / "replay")
         assert command.process.stderr is not None
         gone = await command.process.stderr.readline()
         first = await command.process.stderr.readline()
         command.process.send_signal(signal.SIGINT)
         said = await command.end()
-        exporter.process.send_signal(signal.SIGCONT)
+        saying.cancel()
 
-        assert said.code == 130
-        assert gone == b"The collector's queue holds nothing.\n"
-        assert first.startswith(b"It waits: no connection to postgresql://someone@127.0.0.1")
-        assert "Traceback" not in said.err
-        assert list(folder.glob("*.request")) == []
+    assert said.code == 130
+    assert gone == b"The collector's queue holds nothing.\n"
+    assert first == b"It waits: no connection to the database.\n"
+    assert "Traceback" not in said.err
+    assert list((folder / "replay").glob("*.request")) == []
 
 
 async def test_an_exporter_without_a_database_replays_nothing_and_says_so(tmp_path: Path) -> None:
