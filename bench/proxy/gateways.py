@@ -13,6 +13,7 @@ import secrets
 import shutil
 import signal
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,7 @@ class Upstreams:
     collector_port: int
 
 
-class Gateway:
+class Gateway(ABC):
     """One of them. ``start`` returns when it has answered a call."""
 
     name = ""
@@ -62,13 +63,13 @@ class Gateway:
         self._processes: list[Process] = []
         folder.mkdir(parents=True, exist_ok=True)
 
+    @abstractmethod
     def target(self, *, stream: bool) -> Target:
         """Give where calls go."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def start(self) -> None:
         """Start its processes."""
-        raise NotImplementedError
 
     async def stop(self) -> None:
         """End its processes, those first that send to the others."""

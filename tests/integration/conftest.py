@@ -15,9 +15,10 @@ import pytest
 
 from tests.integration.databases import database_url, execute, fetch_value, run
 from tests.integration.fixtures_phoenix import phoenix_server, phoenix_with_users
+from tests.integration.fixtures_proxy import proxy
 from tracequill_collector.stack.postgres import EmbeddedPostgres
 
-__all__ = ["phoenix_server", "phoenix_with_users"]
+__all__ = ["phoenix_server", "phoenix_with_users", "proxy"]
 
 _NUMBERS = itertools.count()
 _TEMPLATE = "phoenix_template"

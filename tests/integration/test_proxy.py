@@ -7,7 +7,6 @@ import gzip
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,15 +29,6 @@ from tracequill_collector.status import write_status
 pytestmark = pytest.mark.integration
 
 MEGABYTE = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyProcess]:
-    process = ProxyProcess(tmp_path_factory.mktemp("proxy"))
-    process.start()
-    yield process
-    assert process.stop() == 0, process.log
-    assert "unexpectedly" not in process.log
 
 
 async def test_a_request_crosses_byte_for_byte(proxy: ProxyProcess) -> None:

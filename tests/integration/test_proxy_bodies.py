@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,15 +31,6 @@ from tracequill_collector.testing import MemoryQueue
 pytestmark = pytest.mark.integration
 
 MEGABYTE = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyProcess]:
-    process = ProxyProcess(tmp_path_factory.mktemp("proxy"))
-    process.start()
-    yield process
-    assert process.stop() == 0, process.log
-    assert "unexpectedly" not in process.log
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"br", b"zstd", b"x-unheard-of"])

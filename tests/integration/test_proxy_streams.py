@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Iterator
 
 import pytest
 
@@ -30,15 +29,6 @@ SSE_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 TRACEPARENT = b"traceparent: 00-%s-00f067aa0ba902b7-01"
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyProcess]:
-    process = ProxyProcess(tmp_path_factory.mktemp("proxy"))
-    process.start()
-    yield process
-    assert process.stop() == 0, process.log
-    assert "unexpectedly" not in process.log
 
 
 def abort(writer: asyncio.StreamWriter) -> None:

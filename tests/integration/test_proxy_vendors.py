@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import brotli  # type: ignore[import-untyped]
@@ -29,14 +29,6 @@ pytestmark = pytest.mark.integration
 
 _JSON = b"Content-Type: application/json"
 _PACKERS = {"br": brotli.compress, "zstd": zstandard.ZstdCompressor().compress}
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyProcess]:
-    process = ProxyProcess(tmp_path_factory.mktemp("proxy"))
-    process.start()
-    yield process
-    assert process.stop() == 0, process.log
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import resource
 import sys
+from pathlib import Path
 
 from tracequill.settings import Settings
 from tracequill_collector.errors import StartError
@@ -81,20 +82,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             spill_folder=folder,
             project_name=settings.proxy_project_name,
         )
-        metrics.watch(
-            "tracequill_proxy_requests_in_flight", "Calls in flight.", lambda: forwarder.calls
-        )
-        metrics.watch(
-            "tracequill_proxy_queue_bytes",
-            "What the recorder has not yet taken from the queue.",
-            lambda: sink.backlog_bytes,
-        )
-        metrics.watch(
-            "tracequill_proxy_queue_quarantined_bytes",
-            "Damaged bytes of recorded calls, put aside in the queue's folder quarantine.",
-            lambda: quarantine.kept_bytes(Disk(), settings.proxy_queue_dir),
-        )
-        metrics.watch_recorder(folder / "recorder.status.json")
+        _watch(metrics, forwarder, settings.proxy_queue_dir)
         server = ProxyServer(forwarder, metrics, connections_max=connections_max)
         settle()
         await server.start(settings.host, settings.proxy_port)
@@ -102,6 +90,24 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         await stop.wait()
         await server.stop(_DRAIN_SECONDS)
         _log.info("proxy stopped")
+
+
+def _watch(metrics: ProxyMetrics, forwarder: Forwarder, queue_dir: Path) -> None:
+    """Publish what is asked for anew each time that the metrics are read."""
+    metrics.watch(
+        "tracequill_proxy_requests_in_flight", "Calls in flight.", lambda: forwarder.calls
+    )
+    metrics.watch(
+        "tracequill_proxy_queue_bytes",
+        "What the recorder has not yet taken from the queue.",
+        lambda: forwarder.sink.backlog_bytes,
+    )
+    metrics.watch(
+        "tracequill_proxy_queue_quarantined_bytes",
+        "Damaged bytes of recorded calls, put aside in the queue's folder quarantine.",
+        lambda: quarantine.kept_bytes(Disk(), queue_dir),
+    )
+    metrics.watch_recorder(queue_dir.parent / "recorder.status.json")
 
 
 def _check_signing(settings: Settings, routes: RouteTable) -> None:

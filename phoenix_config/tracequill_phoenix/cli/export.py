@@ -82,11 +82,9 @@ def export(
     summary = asyncio.run(_export(load_settings(), name, version, options))
     for finding in summary.file_findings:
         typer.echo(f"warning: {finding.message}", err=True)
-    if as_json:
-        # Standard output may be the training file itself.
-        typer.echo(json.dumps(summary.to_json()), err=options.output is None)
-    else:
-        typer.echo(_sentence(summary, output), err=options.output is None)
+    said = json.dumps(summary.to_json()) if as_json else _sentence(summary, output)
+    # Standard output may be the training file itself.
+    typer.echo(said, err=options.output is None)
 
 
 async def _export(

@@ -52,15 +52,6 @@ CONVERSATION = {
 }
 
 
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyProcess]:
-    process = ProxyProcess(tmp_path_factory.mktemp("proxy"))
-    process.start()
-    yield process
-    assert process.stop() == 0, process.log
-    assert "unexpectedly" not in process.log
-
-
 @pytest.fixture
 def bedrock(proxy: ProxyProcess) -> Iterator[Any]:
     """A boto3 client with a bearer key.

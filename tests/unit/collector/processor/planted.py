@@ -53,11 +53,12 @@ def request_of(*spans: Span) -> ExportTraceServiceRequest:
     )
 
 
-def every_place(text: str) -> ExportTraceServiceRequest:
-    """Give a request with *text* in every place that holds a text."""
-    message = {"role": "user", "content": [{"type": "text", "text": text}], "n": 1.50}
-    arguments = json.dumps({"to": text, "deep": json.dumps({"again": [text, {text: text}]})})
-    kvlist = AnyValue(
+def _message(text: str) -> dict[str, object]:
+    return {"role": "user", "content": [{"type": "text", "text": text}], "n": 1.50}
+
+
+def _kvlist(text: str) -> AnyValue:
+    return AnyValue(
         kvlist_value=KeyValueList(
             values=[
                 pair("plain", text),
@@ -68,9 +69,13 @@ def every_place(text: str) -> ExportTraceServiceRequest:
             ]
         )
     )
-    attributes = [
+
+
+def _attributes(text: str) -> list[KeyValue]:
+    arguments = json.dumps({"to": text, "deep": json.dumps({"again": [text, {text: text}]})})
+    return [
         pair("openinference.span.kind", "LLM"),
-        pair("input.value", json.dumps({"messages": [message]}, ensure_ascii=False)),
+        pair("input.value", json.dumps({"messages": [_message(text)]}, ensure_ascii=False)),
         pair("output.value", f"Certainly! {text}"),
         pair("llm.input_messages.0.message.content", text),
         pair("llm.input_messages.0.message.contents.0.message_content.text", text),
@@ -88,26 +93,30 @@ def every_place(text: str) -> ExportTraceServiceRequest:
         pair(f"tag.{text}", "a name that is one"),
         pair("bytes", text.encode()),
         pair("bytes.broken", b"\xff\xfe" + text.encode() + b"\xff"),
-        pair("kvlist", kvlist),
+        pair("kvlist", _kvlist(text)),
         pair("jsonl", f"data: {json.dumps({'a': text})}\n\ndata: [DONE]\n"),
         pair("cut", json.dumps({"a": text, "b": "x" * 20})[:-9]),
         pair("repeated", f'{{"a": {json.dumps(text)}, "a": "x"}}'),
         pair("quoted", json.dumps(text)),
         pair("openai.messages", repr([{"content": text}])),
     ]
+
+
+def every_place(text: str) -> ExportTraceServiceRequest:
+    """Give a request with *text* in every place that holds a text."""
     exception = [
         pair("exception.type", "ValueError"),
         pair("exception.message", f"no such user: {text}"),
         pair("exception.stacktrace", f'Traceback:\n  File "x.py"\nValueError: {text}\n'),
     ]
-    gen_ai = [pair("gen_ai.prompt", json.dumps([message])), pair("content", kvlist)]
+    gen_ai = [pair("gen_ai.prompt", json.dumps([_message(text)])), pair("content", _kvlist(text))]
     span = Span(
         trace_id=b"t" * 16,
         span_id=b"s" * 8,
         name=f"ask about {text}",
         trace_state=f"vendor={text}",
         start_time_unix_nano=1,
-        attributes=attributes,
+        attributes=_attributes(text),
         events=[
             Span.Event(name="exception", attributes=exception),
             Span.Event(name="gen_ai.content.prompt", attributes=gen_ai),
