@@ -211,6 +211,8 @@ class HttpResponse:
         self._protocol = protocol
         self._payload = payload
         self._closed = False
+        # Read from aiohttp, and not yet given to anybody.
+        self._left = b""
         # Without a length the end of the connection is the end of the body.
         self._until_close = not message.chunked and "Content-Length" not in message.headers
         exchange.keep_alive_header = message.headers.get("Keep-Alive", "")
@@ -221,20 +223,24 @@ class HttpResponse:
         """Whether the body is complete and all of it was read."""
         if self._payload is EMPTY_PAYLOAD:
             return True
-        return self._payload.at_eof() and not self._was_reset()
+        return not self._left and self._payload.at_eof() and not self._was_reset()
 
     def read_now(self) -> bytes:
         """Give what has already come."""
         if self._payload is EMPTY_PAYLOAD:
             return b""
+        left, self._left = self._left, b""
         # Not read_nowait(): after a cut it raises and hides the bytes that came before.
-        return self._payload._read_nowait(-1)
+        return left + self._payload._read_nowait(-1)
 
     async def pass_on(self, take: Take) -> None:
         """Give what comes to *take* at once, until the body has ended or *take* wants no more."""
         payload, protocol = self._payload, self._protocol
         stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         is_taking = False
+
+        def is_over() -> bool:
+            return payload.is_eof() or payload.exception() is not None
 
         def look() -> None:
             # Reading may let more in, which comes here before what was read has been taken.
@@ -243,11 +249,15 @@ class HttpResponse:
                 return
             is_taking = True
             try:
-                while payload._buffer and not payload.is_eof() and payload.exception() is None:
-                    if not take(payload._read_nowait(-1)):
+                while payload._buffer and not is_over():
+                    data = payload._read_nowait(-1)
+                    # Reading may also let in the end. The last bytes are not for *take*.
+                    if is_over():
+                        self._left = data
+                    elif not take(data):
                         stopped.set_result(None)
                         return
-                if payload.is_eof() or payload.exception() is not None:
+                if is_over():
                     stopped.set_result(None)
             except Exception as error:
                 stopped.set_exception(error)
