@@ -4,18 +4,19 @@
 import { textOf } from "./conversation.js";
 import { renderDiff } from "./diff.js";
 import { button, element } from "./dom.js";
+import { jsonProblem, layoutOf } from "./json_layout.js";
 import { textElement } from "./shell.js";
 
 const DIFF_WAIT_MS = 150;
 const LINES_MAX = 24;
+const AS_IT_IS = (text) => ({ shown: text, back: (typed) => typed });
 
 export class Correction {
   #fields = [];
-  #timer = null;
   #changed;
 
   /** *answer*: conversation.answer; *correction*: what was said before, or null. */
-  constructor(answer, correction, changed) {
+  constructor(answer, correction, { changed, removed }) {
     this.answer = answer;
     this.#changed = changed;
     this.area = element("section", { class: "correction", "aria-label": "Correct the answer" });
@@ -24,7 +25,7 @@ export class Correction {
     this.area.append(element("p", { class: "hint" }, words));
     const before = correction?.message ?? answer.message;
     for (const editable of editables(answer)) this.#addField(editable, valueAt(before, editable));
-    const remove = button("Remove the correction", { class: "quiet-button" }, () => this.reset());
+    const remove = button("Remove the correction", { class: "quiet-button" }, removed);
     this.area.append(element("div", { class: "correction-buttons" }, remove));
   }
 
@@ -36,17 +37,21 @@ export class Correction {
       spellcheck: editable.kind === "json" ? "false" : null,
       "aria-label": editable.label,
     });
-    field.value = text;
+    const layout = editable.kind === "json" ? layoutOf(editable.text) : AS_IT_IS(editable.text);
+    const isLaidOut = layout.shown !== editable.text;
+    field.value = isLaidOut ? layoutOf(text).shown : text;
     // A textarea turns \r\n into \n: the answer is compared as it would stand there.
-    const original = asTyped(editable.text);
-    const made = { editable, original, field, problem, diff: element("div", { class: "correction-diff" }) };
+    const original = asTyped(layout.shown);
+    const diff = element("div", { class: "correction-diff" });
+    const made = { editable, original, field, problem, diff, back: layout.back };
+    let timer = null;
     const fit = () => (field.rows = Math.min(LINES_MAX, Math.max(4, field.value.split("\n").length + 1)));
     fit();
     field.addEventListener("input", () => {
       fit();
       this.#changed();
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.#drawDiff(made), DIFF_WAIT_MS);
+      clearTimeout(timer);
+      timer = setTimeout(() => this.#drawDiff(made), DIFF_WAIT_MS);
     });
     this.#fields.push(made);
     const title = textElement("span", { class: "correction-label" }, editable.label);
@@ -55,19 +60,12 @@ export class Correction {
   }
 
   #drawDiff({ editable, original, field, problem, diff }) {
-    problem.textContent = this.#problemOf(editable, field.value);
+    problem.textContent = problemOf(editable, original, field.value);
+    field.setAttribute("aria-invalid", String(problem.textContent !== ""));
+    // JSON that is no JSON yet would be compared as a whole, and all of it be new.
+    const kind = problem.textContent ? "text" : editable.kind;
     if (field.value === original) diff.replaceChildren();
-    else diff.replaceChildren(renderDiff(original, field.value, { kind: editable.kind }));
-  }
-
-  #problemOf(editable, text) {
-    if (editable.kind !== "json" || text === asTyped(editable.text)) return "";
-    try {
-      JSON.parse(text);
-      return "";
-    } catch (error) {
-      return `This is not valid JSON: ${error.message}`;
-    }
+    else diff.replaceChildren(renderDiff(original, field.value, { kind }));
   }
 
   focus() {
@@ -78,26 +76,19 @@ export class Correction {
   /** Sentences about what does not fit. */
   wrong() {
     return this.#fields
-      .map(({ editable, field }) => this.#problemOf(editable, field.value))
-      .filter(Boolean);
+      .map(({ editable, original, field }) => [editable.label, problemOf(editable, original, field.value)])
+      .filter(([, problem]) => problem)
+      .map(([label, problem]) => `${label}: ${problem}`);
   }
 
   /** The correction, or null when nothing differs from the answer. */
   given() {
     if (this.#fields.every(({ original, field }) => field.value === original)) return null;
     const message = structuredClone(this.answer.message ?? { role: "assistant", content: "" });
-    for (const { editable, original, field } of this.#fields) {
-      if (field.value !== original) put(message, editable.path, field.value);
+    for (const { editable, original, field, back } of this.#fields) {
+      if (field.value !== original) put(message, editable.path, back(field.value));
     }
     return { text: textOf(message), message };
-  }
-
-  reset() {
-    for (const made of this.#fields) {
-      made.field.value = made.original;
-      this.#drawDiff(made);
-    }
-    this.#changed();
   }
 }
 
@@ -110,6 +101,11 @@ function editables(answer) {
   if (answer.editable.length || answer.message) return answer.editable;
   // The model gave no answer: there may be one.
   return [{ path: ["content"], kind: "text", label: "Answer", text: "" }];
+}
+
+// What was recorded without being JSON is no fault of who corrects it.
+function problemOf({ kind }, original, text) {
+  return kind === "json" && text !== original ? jsonProblem(text) : "";
 }
 
 function valueAt(message, { path, text }) {

@@ -24,13 +24,13 @@ export function labelled(label, field, { hint = "", isWide = false } = {}) {
 export function tick(label, isChecked = false, hint = "") {
   const input = element("input", { type: "checkbox" });
   input.checked = isChecked;
-  const area = element("label", { class: "tick" }, input, element("span", {}, label));
+  const area = element("label", { class: "tick" }, input, element("span", { class: "tick-text" }, label));
   if (hint) area.append(element("span", { class: "hint" }, hint));
   return { area, input };
 }
 
-/** A choice among [value, text]. */
-export function select(choices, value = "") {
+/** A choice among [value, text]; the first one, if none is named. */
+export function select(choices, value = choices[0]?.[0]) {
   const field = element("select", { class: "field" });
   for (const [one, text] of choices) field.append(textElement("option", { value: one }, text));
   field.value = value;

@@ -13,6 +13,7 @@ const MEASURES = [
   ["krippendorff_alpha", "Krippendorff's α", "beyond chance, for any number of people"],
   ["gwet_ac1", "Gwet's AC1", "beyond chance, steady where nearly all answers are alike"],
 ];
+const NOT_YET = "not known yet";
 const AC2 = ["gwet_ac2", "Gwet's AC2", "the same where values have an order"];
 
 /** Progress and pace of the queue and of each person, and the downloads. */
@@ -25,12 +26,16 @@ export async function drawProgress(area, queue) {
     { class: "figures" },
     figure("Questions done", `${grouped(found.done)} of ${grouped(found.items)}`),
     figure("Answers", `${grouped(found.answers)} of ${grouped(found.answers_needed)}`),
-    figure("Pace", found.per_hour === null ? "–" : `${grouped(Math.round(found.per_hour))} an hour`),
-    figure("Time left", secondsText(found.eta_seconds), found.eta_seconds === null ? "" : "at this pace"),
-    figure("Open questions", grouped(found.flags_open)),
+    figure("Pace", perHour(found), found.per_hour === null ? NOT_YET : "all people together"),
+    figure("Time left", secondsText(found.eta_seconds), found.eta_seconds === null ? NOT_YET : "at this pace"),
+    figure("Questions to you", grouped(found.flags_open), found.flags_open ? "without a reply" : ""),
     figure("Skipped", grouped(found.skips)),
   );
   area.append(bar, figures, downloads(queue), daysOf(found.days), peopleOf(found.people), labelsOf(found.labels));
+}
+
+function perHour({ per_hour: pace }) {
+  return pace === null ? "–" : `${grouped(Math.round(pace))} an hour`;
 }
 
 function downloads(queue) {
@@ -45,11 +50,17 @@ function daysOf(days) {
   if (days.length === 0) return element("div");
   const most = Math.max(...days.map(({ answers }) => answers), 1);
   const rows = days.slice(-30).map(({ day, answers }) => {
-    const bar = element("meter", { max: String(most), "aria-hidden": "true", class: "day-bar" });
-    bar.value = answers;
+    const bar = barOf(answers, most);
     return [day, grouped(answers), bar];
   });
   return element("section", {}, element("h2", {}, "By day"), table("Answers by day", ["Day", "Answers", ""], rows));
+}
+
+// The number beside it says the same.
+function barOf(count, most) {
+  const bar = element("progress", { max: String(Math.max(1, most)), "aria-hidden": "true", class: "day-bar" });
+  bar.value = count;
+  return bar;
 }
 
 function peopleOf(people) {
@@ -79,17 +90,16 @@ function labelsOf(labels) {
   const section = element("section", {}, element("h2", {}, "Labels"));
   for (const { name, counts, mean } of labels) {
     section.append(textElement("h3", { dir: "auto" }, name));
+    const isEmpty = !counts && (mean === null || mean === undefined);
     if (counts) {
       const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
       const rows = Object.entries(counts).map(([text, count]) => {
-        const bar = element("meter", { max: String(Math.max(1, total)), "aria-hidden": "true", class: "day-bar" });
-        bar.value = count;
-        return [textElement("span", { dir: "auto" }, text), grouped(count), bar];
+        return [textElement("span", { dir: "auto" }, text), grouped(count), barOf(count, total)];
       });
       if (rows.length) section.append(table(name, ["Value", "Answers", ""], rows));
     }
     if (mean !== null && mean !== undefined) section.append(element("p", {}, `Mean ${Math.round(mean * 1000) / 1000}`));
-    if (!counts && (mean === null || mean === undefined)) section.append(element("p", { class: "hint" }, "No numbers for this label."));
+    if (isEmpty) section.append(element("p", { class: "hint" }, "Nothing to count: this label is a text, or has no answers yet."));
   }
   return section;
 }

@@ -18,9 +18,10 @@ export async function drawQuestions(area, queue, isOpen = true) {
     area.replaceChildren();
     drawQuestions(area, queue, open).catch((error) => showError(error));
   };
-  const words = isOpen ? "Show replied ones, too" : "Show open ones only";
-  area.append(element("div", { class: "list-foot" }, button(words, { class: "quiet-button" }, () => redraw(!isOpen))));
-  if (flags.length === 0) area.append(element("p", { class: "card nothing" }, "Nobody has asked anything."));
+  const words = isOpen ? "Show those with a reply, too" : "Show only those without a reply";
+  area.append(element("div", { class: "list-head" }, button(words, { class: "quiet-button" }, () => redraw(!isOpen))));
+  const none = isOpen ? "No question waits for a reply." : "Nobody has asked anything.";
+  if (flags.length === 0) area.append(element("p", { class: "card nothing" }, none));
   const list = element("ul", { class: "mine" });
   for (const flag of flags) list.append(questionOf(flag, queue));
   area.append(list);

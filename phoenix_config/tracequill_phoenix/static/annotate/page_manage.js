@@ -10,7 +10,7 @@ import { drawBar, main, start, textElement, whoAmI } from "./shell.js";
 
 const TABS = [
   ["progress", "Progress", drawProgress],
-  ["questions", "Questions", drawQuestions],
+  ["questions", "Questions to you", drawQuestions],
   ["items", "All questions", drawItems],
   ["agreement", "Agreement", drawAgreement],
   ["disagreements", "Disagreements", drawDisagreements],

@@ -30,7 +30,7 @@ export class QueueForm {
       shown: (text) => this.names.get(text) ?? text,
     });
     this.only = tick("Only the people assigned may answer", queue.assigned_only);
-    this.advance = tick("One key is enough", queue.advance_on_digit, "The digit of the last label saves and goes on.");
+    this.advance = tick("One key is enough", queue.advance_on_digit, "The number of the last label saves and goes on, without Enter.");
     this.seconds = queue.lease_seconds;
     this.minutes = line({ type: "number", min: "1", max: "1440", step: "1", value: Math.round(queue.lease_seconds / 60) });
     this.days = line({ type: "number", min: "1", step: "1", placeholder: "for ever", value: queue.keep_days ?? "" });
@@ -44,7 +44,7 @@ export class QueueForm {
 
   /** The part with the instructions. */
   instructionsPart() {
-    const hint = "Markdown. Everybody sees it beside the questions.";
+    const hint = "Everybody sees it beside the questions. **two stars** make it bold, a line with - in front is a list.";
     return part("How to judge", labelled("Instructions", this.instructions, { hint }), this.shown);
   }
 
@@ -57,8 +57,8 @@ export class QueueForm {
       labelled("Assigned people", this.members.area, { isWide: true }),
       this.only.area,
       this.advance.area,
-      labelled("Minutes a question is kept for one person", this.minutes),
-      labelled("Days our copies are kept", this.days, { hint: "The labels in Phoenix are not touched by this." }),
+      labelled("Minutes a question is kept for one person", this.minutes, { hint: "Counted from when the page was last open." }),
+      labelled("Days the answers are kept here", this.days, { hint: "The labels in Phoenix stay." }),
     );
     return part("Who and how", grid);
   }

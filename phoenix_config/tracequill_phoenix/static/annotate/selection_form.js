@@ -37,8 +37,8 @@ export class SelectionForm {
     this.user = line({ placeholder: "any" }, []);
     this.text = line({ placeholder: "a word or sentence" });
     this.which = select([
-      ["final_answers", "the final answer of each conversation turn"],
-      ["every_llm_span", "every answer of a model, also between tools"],
+      ["final_answers", "the final answer to each question"],
+      ["every_llm_span", "every answer of the model, also between tools"],
     ], "final_answers");
     this.sample = line({ type: "number", min: "1", step: "1", placeholder: "all" });
     this.unlabelled = tick("Only what nobody has labelled yet");
@@ -51,7 +51,7 @@ export class SelectionForm {
       labelled("Until", this.until),
       labelled("Model", this.model),
       labelled("User", this.user),
-      labelled("What", this.which),
+      labelled("Which of them", this.which),
       labelled("At most, chosen at random", this.sample),
       element("div", { class: "form-field" }, this.unlabelled.area),
       this.model.choices,

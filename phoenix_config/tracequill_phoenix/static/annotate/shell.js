@@ -55,7 +55,7 @@ function tabsOf(queue, here) {
     const link = { href: pageAddress(`${queue.queue_id}${path}`), class: "tab", "aria-current": current };
     tabs.append(element("a", link, text));
     if (name === "manage" && queue.questions) {
-      const title = `${queue.questions} open questions`;
+      const title = `${queue.questions} questions to you without a reply`;
       tabs.lastChild.append(" ", element("span", { class: "count", title }, String(queue.questions)));
     }
   }

@@ -1,15 +1,18 @@
-// Answering: what happens with the questions when a key or button says so. An answer is kept in this
-// browser, the next question painted, and only then the server asked.
+// Answering: which question is shown, and what a key or button means for it. An answer is kept in
+// this browser, the next question painted, and only then the server asked.
 
-import { ApiError, call, newId } from "./api.js";
-import { Drafts, asSent } from "./drafts.js";
+import { ApiError, call } from "./api.js";
+import { Drafts } from "./drafts.js";
+import { Giving } from "./giving.js";
 import { Entry, Line } from "./line.js";
 import { Outbox } from "./outbox.js";
 import { Pace, afterPaint, measured } from "./pace.js";
-import { askText, dropNotice, notice, pageAddress, say, showError, whoAmI } from "./shell.js";
+import { Refusals } from "./refusals.js";
+import { dropNotice, notice, pageAddress, say, showError, whoAmI } from "./shell.js";
 import * as store from "./store.js";
 import { Supply } from "./supply.js";
-import { helpDialog, undoDialog } from "./work_dialogs.js";
+import { Undoing } from "./undoing.js";
+import { helpDialog } from "./work_dialogs.js";
 import { WorkView } from "./work_view.js";
 
 const DRAFT_WAIT_MS = 1_500;
@@ -26,6 +29,9 @@ export class Work {
     this.mine = queue.mine;
     this.done = queue.done;
     this.pace = new Pace();
+    this.giving = new Giving(this);
+    this.undoing = new Undoing(this);
+    this.refusals = new Refusals(this);
     this.view = new WorkView({
       me,
       queue,
@@ -37,13 +43,13 @@ export class Work {
     this.outbox = new Outbox(queue.queue_id, this.person, {
       changed: () => this.#drawSaved(false),
       sent: (entry, data) => this.#sent(entry, data),
-      refused: (entry, error) => this.#refused(entry, error),
+      refused: (entry, error) => this.refusals.refused(entry, error),
       waiting: (error) => this.#waiting(error),
     });
     this.supply = new Supply(queue, () => this.#held(), {
       arrived: (items, itemId) => this.#arrived(items, itemId),
       lost: (itemIds, since) => this.#lost(itemIds, since),
-      state: () => this.#drawProgress(),
+      state: () => this.drawProgress(),
       failed: (error, itemId) => this.#failed(error, itemId),
       look: () => this.supply.fill(this.line.ahead.length),
     });
@@ -51,7 +57,7 @@ export class Work {
 
   /** Begin: send what an earlier page left, open the question of the address, or the first one. */
   async start() {
-    this.#drawProgress();
+    this.drawProgress();
     setInterval(() => this.#readFigures(), FIGURES_MS);
     this.outbox.send();
     const itemId = Number(/^#item=(\d+)$/.exec(location.hash)?.[1]) || null;
@@ -67,7 +73,8 @@ export class Work {
 
   // --- showing ----------------------------------------------------------------------------------------
 
-  #show(place, event = null) {
+  /** Show the question at *place*; *event* is the key that asked for it. */
+  show(place, event = null) {
     this.line.at = place;
     const entry = this.line.current;
     const draft = this.drafts.kept(entry.id);
@@ -90,10 +97,11 @@ export class Work {
     for (const entry of rest) later(() => this.view.prepare(entry), { timeout: 500 });
   }
 
-  #goOn(event) {
+  /** Show the next open question, or that there is none. */
+  goOn(event) {
     const place = this.line.nextOpen();
     if (place >= 0) {
-      this.#show(place, event);
+      this.show(place, event);
       return;
     }
     this.line.at = this.line.entries.length;
@@ -122,12 +130,15 @@ export class Work {
   #arrived(items, itemId) {
     const isWaiting = this.line.current === null;
     const unsent = new Set(this.outbox.itemIds);
+    const { current } = this.line;
+    const wasLost = current?.isLost;
     const made = this.line.add(items.filter((item) => !unsent.has(item.item_id)));
     dropNotice("server");
+    if (wasLost && !current.isLost) this.view.drawState(current);
     const wanted = itemId === null ? (isWaiting ? made[0] : null) : this.line.find(itemId);
     if (wanted) {
       // Whoever had to wait is counted from the key as well.
-      this.#show(this.line.entries.indexOf(wanted), this.waitingEvent);
+      this.show(this.line.entries.indexOf(wanted), this.waitingEvent);
       if (isWaiting) say("Question loaded.");
     } else if (isWaiting && itemId === null) this.#showEmpty();
     if (isWaiting) this.waitingEvent = null;
@@ -140,10 +151,9 @@ export class Work {
       // What was taken back while the server was asked is this person's again.
       if (entry?.state !== "open" || entry.isUndoing || entry.undoneAt > since) continue;
       if (entry === this.line.current) {
-        this.#saveDraft();
+        this.saveDraft();
         entry.isLost = true;
-        this.view.drawBanner(entry);
-        this.view.setOff(true);
+        this.view.drawState(entry);
       } else this.line.remove(entry);
     }
   }
@@ -153,7 +163,8 @@ export class Work {
       whoAmI().then(() => location.reload());
     } else if (itemId !== null) {
       showError(error, "open");
-    } else {
+    } else if (!this.isAway || error.status !== 0) {
+      // That the server is away is said already where answers wait for it.
       showError(error, "server");
       if (!error.mayPass && !this.line.current) this.view.showEmpty("This does not work", error.message);
     }
@@ -164,12 +175,12 @@ export class Work {
   /** Do what a key or a button says. */
   act(name, event, digit = null) {
     const actions = {
-      save: () => this.save(event),
+      save: () => this.giving.save(event),
       digit: () => this.#digit(digit, event),
-      skip: () => this.#skip(event),
-      flag: () => this.#flag(event),
-      undo: () => this.undo(),
-      "undo-list": () => this.#undoList(),
+      skip: () => this.giving.skip(event),
+      flag: () => this.giving.flag(event),
+      undo: () => this.undoing.undo(),
+      "undo-list": () => this.undoing.choose(),
       correct: () => this.line.current?.isOff === false && this.view.correct(),
       reason: () => this.view.labels.openReason(),
       instructions: () => this.view.toggleInstructions(),
@@ -179,8 +190,8 @@ export class Work {
       "item-before": () => this.#step(-1, event),
       "item-after": () => this.#step(1, event),
       "leave-text": () => this.view.leaveText(),
-      "take-back": () => this.line.current && this.undo(this.line.current.id),
-      "leave-lost": () => this.#leaveLost(event),
+      "take-back": () => this.line.current && this.undoing.undo(this.line.current.id),
+      "leave-lost": () => this.leaveLost(event),
     };
     actions[name]?.();
   }
@@ -202,21 +213,22 @@ export class Work {
 
   #picked(label) {
     const isOneKey = this.queue.advance_on_digit && label.kind !== "FREEFORM" && !label.multiple;
-    if (isOneKey && this.view.labels.missing().length === 0) this.save(this.digitEvent ?? null);
+    if (isOneKey && this.view.labels.missing().length === 0) this.giving.save(this.digitEvent ?? null);
   }
 
   #step(step, event) {
     const place = this.line.at + step;
     if (place < 0 || place > this.line.entries.length) return;
-    this.#take();
-    this.#saveDraft();
-    if (place < this.line.entries.length) this.#show(place, event);
-    else this.#goOn(event);
+    this.take();
+    this.saveDraft();
+    if (place < this.line.entries.length) this.show(place, event);
+    else this.goOn(event);
   }
 
-  #leaveLost(event) {
+  /** Go on from a question that is somebody else's now. */
+  leaveLost(event) {
     const lost = this.line.current;
-    this.#goOn(event);
+    this.goOn(event);
     this.line.remove(lost);
   }
 
@@ -227,164 +239,32 @@ export class Work {
     if (!entry) return;
     this.view.say("");
     clearTimeout(this.draftTimer);
-    this.draftTimer = setTimeout(() => this.#saveDraft(), DRAFT_WAIT_MS);
+    this.draftTimer = setTimeout(() => this.saveDraft(), DRAFT_WAIT_MS);
   }
 
   /** Take what is chosen and typed into the entry. */
-  #take() {
+  take() {
     const entry = this.line.current;
     if (!entry || this.view.entry !== entry) return;
     entry.values = this.view.labels.given();
     entry.correction = this.view.givenCorrection();
   }
 
-  #saveDraft(how) {
+  /** Keep what is said about the question that is shown. */
+  saveDraft(how) {
     clearTimeout(this.draftTimer);
     const entry = this.line.current;
     if (!entry || entry.state !== "open" || entry.isLost) return;
-    this.#take();
+    this.take();
     this.drafts.save(entry, how);
   }
 
-  #isIncomplete() {
-    const { labels, correction } = this.view;
-    const missing = labels.missing();
-    labels.problems(missing);
-    const wrong = [...labels.wrong(), ...(correction?.wrong() ?? [])];
-    const sentences = missing.length ? [`Still missing: ${missing.join(", ")}.`, ...wrong] : wrong;
-    this.view.say(sentences.join(" "));
-    return sentences.length > 0;
-  }
-
-  /** Save the answer and go on; an incomplete one stays, with what is missing said. */
-  save(event) {
-    const entry = this.line.current;
-    if (!entry || this.isLoading) return;
-    if (entry.isOff) {
-      if (entry.isLost) this.#leaveLost(event);
-      else if (entry.state !== "open") this.#goOn(event);
-      return;
-    }
-    if (this.#isIncomplete()) return;
-    this.#take();
-    const isSame = entry.state === "answered" && entry.spoken() === entry.saved;
-    if (!isSame) this.#submit(entry);
-    this.line.trim();
-    this.#goOn(event);
-    say(isSame ? "Not changed. Next question." : "Saved. Next question.");
-  }
-
-  #submit(entry) {
-    const now = new Date();
-    const { shown, firstKey, keys } = entry.timing;
-    const before = { state: entry.state, answerId: entry.answerId, saved: entry.saved };
-    const body = {
-      answer_id: newId(),
-      values: entry.values,
-      correction: asSent(entry.correction),
-      timing: {
-        shown_at: shown.toISOString(),
-        first_key_at: firstKey?.toISOString() ?? null,
-        submitted_at: now.toISOString(),
-        keys,
-      },
-      replaces: entry.answerId,
-    };
-    this.#send(entry, "answer", body, before);
-    entry.answerId = body.answer_id;
-    entry.state = "answered";
-    entry.saved = entry.spoken();
-    if (before.state === "open") this.mine += 1;
-    if (this.supply.waiting > 0 && before.state === "open") this.supply.waiting -= 1;
-    this.pace.add((now - shown) / 1000);
-    this.#drawProgress();
-  }
-
-  #send(entry, kind, body, before) {
-    clearTimeout(this.draftTimer);
-    const path = `${this.path}/items/${entry.id}/${kind}`;
-    this.outbox.add({ kind, item_id: entry.id, method: "POST", path, body });
-    this.drafts.forget(entry.id);
-    this.line.did(entry, kind, before);
-  }
-
-  #skip(event) {
-    const entry = this.line.current;
-    if (!entry || this.isLoading || entry.state !== "open" || entry.isLost) return;
-    this.#take();
-    this.#send(entry, "skip", {}, { state: "open", answerId: null, saved: "" });
-    entry.state = "skipped";
-    this.#goOn(event);
-    say("Skipped. Next question.");
-  }
-
-  async #flag(event) {
-    const entry = this.line.current;
-    if (!entry || this.isLoading || entry.state !== "open" || entry.isLost) return;
-    const hint = "The manager of this queue reads it; with the reply this question comes back to you.";
-    const question = await askText("Ask about this question", { hint });
-    if (!question || this.line.current !== entry) return;
-    this.#take();
-    const { values, correction } = entry;
-    const body = { flag_id: newId(), question, values, correction: asSent(correction) };
-    this.#send(entry, "flag", body, { state: "open", answerId: null, saved: "" });
-    entry.item.flag = { question, reply: null };
-    entry.state = "flagged";
-    this.#goOn(event);
-    say("Sent. Next question.");
-  }
-
-  // --- taking back ----------------------------------------------------------------------------------------
-
-  /** Undo the newest thing done, or the one with this item. */
-  async undo(itemId = null) {
-    if (this.isUndoing) return;
-    const last = this.line.undo(itemId);
-    if (last) {
-      this.#takeBack(last);
-      return;
-    }
-    this.isUndoing = true;
-    try {
-      await this.outbox.flushed();
-      const { undone, item } = await call("POST", `${this.path}/undo`, { item_id: itemId });
-      this.line.insertHere(new Entry(item));
-      this.#show(this.line.at);
-      if (undone === "answer") this.mine -= 1;
-      say("Undone.");
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      notice("undo", error.message, { seconds: 8 });
-    } finally {
-      this.isUndoing = false;
-    }
-  }
-
-  #takeBack({ entry, kind, before }) {
-    const wasHere = this.outbox.takeBack(entry.id, kind);
-    Object.assign(entry, before);
-    if (kind === "flag") entry.item.flag = null;
-    if (kind === "answer" && before.state === "open") this.mine -= 1;
-    if (!wasHere) {
-      entry.isUndoing = true;
-      const body = { item_id: entry.id };
-      this.outbox.add({ kind: "undo", item_id: entry.id, method: "POST", path: `${this.path}/undo`, body });
-    }
-    this.#saveDraft();
-    if (!this.line.find(entry.id)) this.line.insertHere(entry);
-    this.#show(this.line.entries.indexOf(entry));
-    this.#drawProgress();
-    say("Undone.");
-  }
-
-  async #undoList() {
-    await this.outbox.flushed();
-    try {
-      const itemId = await undoDialog(await call("GET", `${this.path}/recent`));
-      if (itemId !== null) await this.undo(itemId);
-    } catch (error) {
-      showError(error, "undo");
-    }
+  /** An answer was given. */
+  answered({ isNew, seconds }) {
+    if (isNew) this.mine += 1;
+    if (isNew && this.supply.waiting > 0) this.supply.waiting -= 1;
+    this.pace.add(seconds);
+    this.drawProgress();
   }
 
   /** Open one certain question: one of mine again, or a free one. */
@@ -394,7 +274,7 @@ export class Work {
       if (["answered", "skipped", "flagged"].includes(item.state)) {
         const again = await call("POST", `${this.path}/items/${itemId}/open`, {});
         this.line.insertHere(new Entry(again));
-        this.#show(this.line.at);
+        this.show(this.line.at);
       } else await this.supply.take(1, itemId);
     } catch (error) {
       showError(error, "open");
@@ -419,45 +299,6 @@ export class Work {
     else if (error.status === 401) showError(error, "server");
   }
 
-  #refused(sentEntry, error) {
-    const entry = this.line.find(sentEntry.item_id);
-    if (entry) entry.isUndoing = false;
-    const again = { text: "Open it again", act: () => this.open(sentEntry.item_id) };
-    const key = `refused-${sentEntry.item_id}`;
-    if (error.code === "already_answered" && sentEntry.kind === "answer") {
-      this.#answeredElsewhere(sentEntry, error, key);
-      return;
-    }
-    if (sentEntry.kind === "undo") {
-      notice(key, `This could not be undone: ${error.message}`, { kind: "bad", actions: [again] });
-      return;
-    }
-    if (entry) {
-      this.line.undo(entry.id);
-      entry.isLost = error.code === "lease_lost";
-      entry.state = "open";
-      entry.answerId = sentEntry.body.replaces ?? null;
-      if (entry.isLost && entry !== this.line.current) this.line.remove(entry);
-    }
-    const { values, correction } = sentEntry.body;
-    if (values) this.drafts.keep(sentEntry.item_id, { values, correction });
-    const why =
-      error.code === "lease_lost"
-        ? "A question was given to somebody else while you were away, so your answer does not count."
-        : error.message;
-    notice(key, `${why} What you said is kept as a draft.`, { kind: "bad", actions: [again] });
-  }
-
-  #answeredElsewhere(sentEntry, error, key) {
-    const { answer } = error.body;
-    if (!answer || answer.answer_id === sentEntry.body.answer_id) return;
-    const body = { ...sentEntry.body, answer_id: newId(), replaces: answer.answer_id };
-    const { kind, item_id, method, path } = sentEntry;
-    const act = () => this.outbox.add({ kind, item_id, method, path, body });
-    const words = "You have answered this question in another window already. That answer holds.";
-    notice(key, words, { kind: "bad", actions: [{ text: "Use the new answer instead", act }] });
-  }
-
   #drawSaved(isAway) {
     this.isAway = this.outbox.size > 0 && (isAway || this.isAway);
     this.view.drawSaved(this.outbox.size, this.isAway);
@@ -465,6 +306,7 @@ export class Work {
       const words = this.outbox.isSafe
         ? "Your answers are kept in this browser and saved as soon as the server is there again. Go on."
         : "Your answers are not saved yet, and this browser cannot keep them. Leave this page open.";
+      dropNotice("server");
       notice("away", words, { kind: this.outbox.isSafe ? "info" : "bad" });
     } else dropNotice("away");
   }
@@ -474,13 +316,14 @@ export class Work {
     try {
       this.queue = { ...this.queue, ...(await call("GET", this.path)) };
       this.done = this.queue.done;
-      this.#drawProgress();
+      this.drawProgress();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
     }
   }
 
-  #drawProgress() {
+  /** Draw how far the queue is, and how far I am. */
+  drawProgress() {
     this.view.drawProgress({
       items: this.queue.items,
       done: this.done,
@@ -492,7 +335,7 @@ export class Work {
 
   /** The page closes: send what fits, give the questions back. */
   leave() {
-    this.#saveDraft({ keepalive: true });
+    this.saveDraft({ keepalive: true });
     this.outbox.sendOnLeaving();
     const busy = new Set(this.outbox.itemIds);
     this.supply.release(this.line.openIds.filter((itemId) => !busy.has(itemId)));

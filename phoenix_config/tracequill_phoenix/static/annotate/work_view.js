@@ -35,7 +35,8 @@ export class WorkView {
     this.scroller = element("div", label, this.banner, this.facts, this.place);
     this.problem = element("p", { class: "problem save-problem", role: "alert" });
     this.panel = element("aside", { class: "work-panel", "aria-label": "Your answer" });
-    this.panel.append(this.#instructions(), this.labels.area, this.#buttons());
+    const scroller = element("div", { class: "panel-scroller" }, this.#instructions(), this.labels.area);
+    this.panel.append(scroller, this.#buttons());
     this.empty = element("section", { class: "empty", tabindex: "-1" });
     main.replaceChildren(this.scroller, this.panel, this.empty);
   }
@@ -94,13 +95,12 @@ export class WorkView {
     main.classList.remove("is-empty");
     this.place.replaceChildren(entry.element);
     this.#drawFacts(entry.item);
-    this.drawBanner(entry);
     this.labels.show(entry.values);
     this.#showCorrection(entry, false);
     this.say("");
     const { conversation } = entry.item;
     this.correctButton.disabled = !conversation || !isCorrectable(conversation.answer);
-    this.setOff(entry.isOff);
+    this.drawState(entry);
     this.#scroll(entry);
     this.scroller.focus({ preventScroll: true });
   }
@@ -125,8 +125,15 @@ export class WorkView {
     this.facts.replaceChildren(...facts);
   }
 
-  /** Say what is special about this question. */
-  drawBanner({ item, state, isLost }) {
+  /** Say what is special about this question, and whether something can be said about it. */
+  drawState(entry) {
+    this.#drawBanner(entry);
+    this.labels.setDisabled(entry.isOff);
+    if (this.correction) this.correction.area.inert = entry.isOff;
+    this.saveButton.disabled = entry.isOff;
+  }
+
+  #drawBanner({ item, state, isLost }) {
     const banners = [];
     if (isLost) {
       const words =
@@ -152,11 +159,6 @@ export class WorkView {
     this.banner.replaceChildren(...banners);
   }
 
-  setOff(isOff) {
-    this.labels.setDisabled(isOff);
-    this.saveButton.disabled = isOff;
-  }
-
   /** Say beneath the labels what is missing or wrong. */
   say(text) {
     this.problem.textContent = "";
@@ -169,10 +171,20 @@ export class WorkView {
     const { conversation } = entry.item;
     if (!conversation || !isCorrectable(conversation.answer)) return;
     if (!entry.correction && !isAsked) return;
-    this.correction = new Correction(conversation.answer, entry.correction, this.changed);
+    this.correction = new Correction(conversation.answer, entry.correction, {
+      changed: this.changed,
+      removed: () => this.#removeCorrection(entry),
+    });
     const answer = entry.element.querySelector('[data-place="answer"]');
     if (answer) answer.after(this.correction.area);
     else entry.element.append(this.correction.area);
+  }
+
+  #removeCorrection(entry) {
+    entry.correction = null;
+    this.#showCorrection(entry, false);
+    this.scroller.focus({ preventScroll: true });
+    this.changed();
   }
 
   /** Open the fields that correct the answer, or go to them. */
