@@ -52,6 +52,17 @@ _INTERPRETERS: tuple[Callable[[Call], Interpretation | None], ...] = (
     aws_plain.interpret,
 )
 
+# Beside `[DONE]`: what Anthropic, OpenAI's responses and Mistral's agents end with.
+_LAST_EVENTS = frozenset(
+    {
+        "conversation.response.done",
+        "message_stop",
+        "response.completed",
+        "response.failed",
+        "response.incomplete",
+    }
+)
+
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"(?!0{16})[0-9a-f]{16}")
 _MAX_UNIX_NS = 2**63
@@ -62,6 +73,9 @@ def interpret(exchange: Exchange, default_project_name: str) -> RecordedSpan:
     _check(exchange)
     exchange = _in_order(exchange)
     call = Call(exchange)
+    if exchange.end == "client_disconnected" and _said_its_end(call):
+        exchange = replace(exchange, end="complete")
+        call = Call(exchange)
     result = _meaning(call)
     if not exchange.traced:
         _keep_raw(call, result)
@@ -133,6 +147,19 @@ def _in_order(exchange: Exchange) -> Exchange:
     first = exchange.first_byte_unix_ns if exchange.first_byte_unix_ns >= start else 0
     end = max(start, exchange.end_unix_ns)
     return replace(exchange, first_byte_unix_ns=first, end_unix_ns=end)
+
+
+def _said_its_end(call: Call) -> bool:
+    """Whether a stream's own last event came: some clients hang up at it.
+
+    OpenAI's is one of them, and the end of the body comes in a packet of its own.
+    """
+    if call.exchange.response_cut or call.response_type != "text/event-stream":
+        return False
+    name, _, data = call.response.data.rstrip(b"\r\n").rpartition(b"\n")[2].partition(b":")
+    if name != b"data":
+        return False
+    return data.strip() == b"[DONE]" or mapping(parse_json(data)).get("type") in _LAST_EVENTS
 
 
 def _meaning(call: Call) -> Interpretation:

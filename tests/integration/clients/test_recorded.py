@@ -18,18 +18,25 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.exchange_cases import own_case
 from tests.integration.proxy_rig import (
+    WAIT_SECONDS,
     Message,
     ProxyProcess,
     answering,
     chunk,
     plain,
+    read_body,
+    read_head,
     upstream,
 )
+from tracequill_collector.recorder import attributes
+from tracequill_collector.recorder.interpret import interpret
 
 pytestmark = pytest.mark.integration
 
 MODEL = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc"
+STREAM = "openai-chat-stream"
 COMPLETION = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
@@ -158,6 +165,38 @@ async def test_openai_streams_a_chat(proxy: ProxyProcess) -> None:
 
     assert text == "42\u00fc"
     assert exchange.response_body == stream
+
+
+async def test_openais_client_that_hangs_up_at_the_end_of_a_stream_has_not_left_it(
+    proxy: ProxyProcess,
+) -> None:
+    """C05: it closes its connection as soon as it has read `[DONE]`, and most servers end the body
+    in a packet of its own. The call is as whole as the span that the SDK writes of it.
+    """
+    left = asyncio.Event()
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_body(reader, await read_head(reader))
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n" + chunk(own_case(STREAM).response_body)
+        )
+        # The end of the body comes after the client has gone.
+        assert await reader.read() == b""
+        left.set()
+
+    async with upstream(proxy.upstream_port, conversation), ask_openai(proxy) as client:
+        response = await client.chat.completions.create(
+            model="gpt-4o", messages=[{"role": "user", "content": "?"}], stream=True
+        )
+        trace_id = response.response.headers["x-tracequill-trace-id"]
+        assert [part async for part in response]
+        await asyncio.wait_for(left.wait(), WAIT_SECONDS)
+    exchange = await proxy.exchange(trace_id)
+    span = interpret(exchange, "default")
+
+    assert exchange.end == "client_disconnected"
+    assert (span.status, attributes.END in span.attributes) == ("OK", False)
 
 
 async def test_openai_reads_an_error_of_the_upstream_and_one_of_ours(proxy: ProxyProcess) -> None:

@@ -168,10 +168,58 @@ def test_a_cut_stream_gives_what_came() -> None:
 
 
 def test_a_client_that_left_early_is_neither_success_nor_failure() -> None:
-    span = _span(_STREAM, end="client_disconnected")
+    beginning = _STREAM.response_body[: _STREAM.response_body.index(b"data: [DONE]")]
+    span = _span(
+        _STREAM,
+        end="client_disconnected",
+        response_body=beginning,
+        response_body_bytes=len(beginning),
+    )
 
     assert span.status == "UNSET"
     assert span.attributes[attributes.END] == "client_disconnected"
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("openai-chat-stream", "OK"),
+        ("openai-completions-stream", "OK"),
+        ("openai-responses-stream", "OK"),
+        ("openai-responses-stream-failed", "ERROR"),
+        ("anthropic-stream", "OK"),
+        ("gemini-interaction-stream", "OK"),
+        ("mistral-conversation-stream", "OK"),
+    ],
+)
+def test_a_client_that_left_after_the_last_event_has_all_of_the_answer(
+    name: str, status: str
+) -> None:
+    case = own_case(name)
+    span = _span(case, end="client_disconnected", error="the client closed the connection.")
+
+    assert span.status == status
+    assert span.attributes == _span(case).attributes
+    assert attributes.END not in span.attributes
+
+
+@pytest.mark.parametrize(
+    "end", [b"data: [DON", b"data: [DONE", b'data: {"type": "message_stop"', b": [DONE]\n\n"]
+)
+def test_an_end_that_did_not_come_whole_is_none(end: bytes) -> None:
+    body = _STREAM.response_body.replace(b"data: [DONE]\n\n", end)
+    span = _span(
+        _STREAM, end="client_disconnected", response_body=body, response_body_bytes=len(body)
+    )
+
+    assert span.status == "UNSET"
+    assert span.attributes[attributes.END] == "client_disconnected"
+
+
+def test_of_a_body_that_was_recorded_in_part_nobody_knows_the_end() -> None:
+    span = _span(_STREAM, end="client_disconnected", response_body_bytes=10**9)
+
+    assert span.status == "UNSET"
 
 
 @pytest.mark.parametrize("end", ["upstream_cut", "upstream_unreachable"])
