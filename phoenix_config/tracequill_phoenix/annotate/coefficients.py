@@ -7,6 +7,10 @@ Sources of the definitions:
 
 - Cohen (1960), A coefficient of agreement for nominal scales. Educational and Psychological
   Measurement 20, 37-46: kappa.
+- Cohen (1968), Weighted kappa: Nominal scale agreement with provision for scaled disagreement or
+  partial credit. Psychological Bulletin 70, 213-220; Fleiss and Cohen (1973), The equivalence of
+  weighted kappa and the intraclass correlation coefficient. Educational and Psychological
+  Measurement 33, 613-619, for the weights by the square of the distance.
 - Krippendorff (2011), Computing Krippendorff's Alpha-Reliability. University of Pennsylvania: alpha
   with its metric differences.
 - Gwet (2008), Computing inter-rater reliability and its variance in the presence of high
@@ -30,13 +34,18 @@ Array = npt.NDArray[np.float64]
 _NOTHING = 1e-9
 
 
-def cohen_kappa(tables: Array) -> Array:
-    """Cohen's kappa of two people: a table counts how often one said k while the other said l."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = tables / tables.sum(axis=(1, 2), keepdims=True)
-    observed = np.trace(shares, axis1=1, axis2=2)
-    expected = (shares.sum(axis=1) * shares.sum(axis=2)).sum(axis=1)
-    return corrected(observed, expected)
+def cohen_kappa(observed: Array, firsts: Array, seconds: Array) -> Array:
+    """Cohen's kappa of two people.
+
+    *observed* is their agreement, *firsts* and *seconds* say how often each of the two said each
+    value, in parts of one.
+    """
+    return corrected(observed, (firsts * seconds).sum(axis=1))
+
+
+def weighted_kappa(observed: Array, firsts: Array, seconds: Array, weights: Array) -> Array:
+    """Cohen's weighted kappa of two people, where *weights* credit answers that are near."""
+    return corrected(observed, ((firsts @ weights) * seconds).sum(axis=1))
 
 
 def corrected(observed: Array, expected: Array) -> Array:
@@ -106,6 +115,13 @@ def ordinal_weights(values: int) -> Array:
     steps = np.abs(np.subtract.outer(np.arange(values), np.arange(values)))
     pairs = steps * (steps + 1) / 2
     weights: Array = 1 - pairs / max(pairs.max(), 1)
+    return weights
+
+
+def quadratic_weights(values: int) -> Array:
+    """Fleiss and Cohen's weights for values in order: by the square of the steps between them."""
+    steps = np.subtract.outer(np.arange(values), np.arange(values)) / max(values - 1, 1)
+    weights: Array = 1.0 - steps**2
     return weights
 
 

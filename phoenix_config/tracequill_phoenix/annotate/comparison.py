@@ -1,37 +1,45 @@
 """What is added up over items to compare people, and the coefficients of the totals.
 
-In comes a table of codes, one row for each kind of item; out come rows of sums (one for each kind)
-and a function that gives the coefficients of any weighted total of them. Which coefficients there
-are depends on the label's level. Knows no people by name, and nothing of chance samples.
+In comes a table of codes, of all people or of two; out come sums, a row for each group of items,
+and the coefficients of their totals. Which coefficients there are depends on the label's level.
+Knows no people by name, and nothing of how samples are drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tracequill_phoenix.annotate.coefficients import (
     Array,
-    corrected,
+    cohen_kappa,
     gwet_ac,
     krippendorff_alpha,
     krippendorff_alpha_interval,
     krippendorff_alpha_ordinal,
     masi_distances,
     ordinal_weights,
+    quadratic_weights,
+    weighted_kappa,
 )
 from tracequill_phoenix.annotate.ratings import MISSING, Codes, Level, Value
 
-PERCENT, KAPPA, ALPHA, AC1, AC2 = (
+PERCENT, KAPPA, WEIGHTED, ALPHA, AC1, AC2 = (
     "percent",
     "cohen_kappa",
+    "weighted_kappa",
     "krippendorff_alpha",
     "gwet_ac1",
     "gwet_ac2",
 )
-Pair = tuple[int, int]
+# Two people's measures; for more people the mean of all pairs is taken.
+OF_TWO = (KAPPA, WEIGHTED)
+Figures = dict[str, Array]
+# Gives for each draw the totals of sums.
+Totals = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,24 @@ class Measure:
         """Whether one of known values is taken."""
         return self.level in ("nominal", "ordinal")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Give the names of the measures that there are."""
+        return names_of(self.level)
+
+    @property
+    def width(self) -> int:
+        """Give how many numbers are added up to compare two people."""
+        if self.level == "ordinal":
+            return self.size**2
+        return 5 if self.level == "interval" else 2 * self.size + 2
+
+
+def names_of(level: Level) -> tuple[str, ...]:
+    """Give the names of the measures of a label of this *level*, also of those without a value."""
+    names = (PERCENT, KAPPA, ALPHA, AC1)
+    return (*names, WEIGHTED, AC2) if level == "ordinal" else names
+
 
 def measure_of(level: Level, values: Sequence[Value]) -> Measure:
     """Say how *values* are compared."""
@@ -66,140 +92,201 @@ def measure_of(level: Level, values: Sequence[Value]) -> Measure:
     return Measure(level, size, 1 - np.eye(size), np.empty(0))
 
 
-@dataclass(slots=True)
-class _Columns:
-    """Arrays side by side, to be added up at once and found again by name."""
+class _Sums:
+    """Numbers of items, added up for each group; then totals of the groups, by name."""
 
-    parts: list[Array] = field(default_factory=list)
-    places: dict[str, slice] = field(default_factory=dict)
-    width: int = 0
+    def __init__(self, groups: npt.NDArray[np.int64], size: int) -> None:
+        self._groups, self._size = groups, size
+        self._parts: list[Array] = []
+        self._places: dict[str, slice] = {}
+        self._width = 0
 
     def add(self, name: str, part: Array) -> None:
+        """Add up *part*, which has one row for each item."""
         part = part.reshape(len(part), -1)
-        self.places[name] = slice(self.width, self.width + part.shape[1])
-        self.width += part.shape[1]
-        self.parts.append(part)
+        columns = [
+            np.bincount(self._groups, weights=column, minlength=self._size) for column in part.T
+        ]
+        self._keep(name, np.stack(columns, axis=1))
 
-    def one(self, totals: Array, name: str) -> Array:
-        return totals[:, self.places[name]][:, 0]
+    def count(self, name: str, codes: Codes, values: int) -> None:
+        """Count how often each of *values* values is in *codes*, which has one for each item."""
+        cells = self._groups * values + codes
+        counts = np.bincount(cells, minlength=self._size * values)
+        self._keep(name, counts.reshape(self._size, values).astype(np.float64))
 
-    def many(self, totals: Array, name: str) -> Array:
-        return totals[:, self.places[name]]
+    def _keep(self, name: str, sums: Array) -> None:
+        self._places[name] = slice(self._width, self._width + sums.shape[1])
+        self._width += sums.shape[1]
+        self._parts.append(sums)
+
+    def totals(self, totals: Totals) -> dict[str, Array]:
+        """Give by name what *totals* makes of the sums."""
+        every = totals(np.hstack(self._parts))
+        return {name: every[:, place] for name, place in self._places.items()}
 
 
-class Comparison:
-    """The sums of each kind of item, and what their totals mean."""
+# --- all people ------------------------------------------------------------------------------
 
-    def __init__(self, measure: Measure, codes: Codes, pairs: Sequence[Pair]) -> None:
-        self._measure, self._pairs = measure, pairs
-        self._columns = _Columns()
-        if measure.level == "interval":
-            self._add_numbers(codes)
-        else:
-            self._add_values(codes)
-        if measure.has_choices:
-            self._add_pairs(codes)
-        self.sums = np.hstack(self._columns.parts)
 
-    def figures(self, totals: Array) -> dict[str, Array]:
-        """Give the coefficients of each row of totals."""
-        one, many = self._columns.one, self._columns.many
-        level = self._measure.level
-        compared = one(totals, "compared")
-        percent = _divided(one(totals, "same"), compared)
-        figures = {PERCENT: percent}
-        if level == "interval":
-            figures[ALPHA] = krippendorff_alpha_interval(
-                *(one(totals, name) for name in ("disagreement", "answers", "sums", "squares"))
-            )
-            return figures
-        if level == "ordinal":
-            shape = (len(totals), self._measure.size, self._measure.size)
-            figures[ALPHA] = krippendorff_alpha_ordinal(many(totals, "coincidences").reshape(shape))
-        else:
-            figures[ALPHA] = krippendorff_alpha(
-                one(totals, "disagreement"), many(totals, "counts"), self._measure.distances
-            )
-        if not self._measure.has_choices:
-            return figures
-        shares = _divided(many(totals, "shares"), one(totals, "answered")[:, None])
-        size = self._measure.size
-        figures[AC1] = gwet_ac(percent, shares, np.eye(size))
-        if level == "ordinal":
-            near = _divided(one(totals, "near"), compared)
-            figures[AC2] = gwet_ac(near, shares, ordinal_weights(size))
-        figures[KAPPA] = self._kappa(totals)
+def compare_all(
+    measure: Measure, codes: Codes, groups: npt.NDArray[np.int64], size: int, totals: Totals
+) -> Figures:
+    """Give the measures of all people together, those of two people left out.
+
+    *codes* has a row for each item and a column for each person; row i belongs to ``groups[i]``
+    of *size* groups.
+    """
+    sums = _Sums(groups, size)
+    if measure.level == "interval":
+        _add_numbers(sums, measure, codes)
+    else:
+        _add_values(sums, measure, codes)
+    found = sums.totals(totals)
+    figures = {PERCENT: _one(_divided(found["same"], found["compared"]))}
+    if measure.level == "interval":
+        parts = (_one(found[name]) for name in ("disagreement", "answers", "sums", "squares"))
+        figures[ALPHA] = krippendorff_alpha_interval(*parts)
         return figures
+    if measure.level == "ordinal":
+        figures[ALPHA] = krippendorff_alpha_ordinal(_square(found["coincidences"], measure))
+    else:
+        figures[ALPHA] = krippendorff_alpha(
+            _one(found["disagreement"]), found["counts"], measure.distances
+        )
+    if measure.has_choices:
+        near = _divided(found["near"], found["compared"]) if "near" in found else None
+        shares = _divided(found["shares"], found["answered"])
+        _add_gwets(figures, measure, shares, None if near is None else _one(near))
+    return figures
 
-    def _kappa(self, totals: Array) -> Array:
-        """Give the mean of the pairs that have a kappa."""
-        size, pairs = self._measure.size, len(self._pairs)
-        both = self._columns.many(totals, "both")
-        observed = _divided(self._columns.many(totals, "agreed"), both)
-        shape = (len(totals), pairs, size)
-        firsts = self._columns.many(totals, "firsts").reshape(shape)
-        seconds = self._columns.many(totals, "seconds").reshape(shape)
-        expected = _divided((firsts * seconds).sum(axis=2), both**2)
-        kappas = corrected(observed, expected)
-        is_defined = ~np.isnan(kappas)
-        return _divided(np.where(is_defined, kappas, 0).sum(axis=1), is_defined.sum(axis=1))
 
-    def _add_values(self, codes: Codes) -> None:
-        size = self._measure.size
-        counts = counts_of(codes, size)
-        answers = counts.sum(axis=1)
-        is_compared = answers > 1
-        others = np.where(is_compared, answers - 1, 1)[:, None]
-        compared = counts * is_compared[:, None]
-        add = self._columns.add
-        add("compared", is_compared.astype(np.float64))
-        same = (compared * (compared - 1)).sum(axis=1)
-        add("same", same / (np.maximum(answers, 1) * others[:, 0]))
-        if self._measure.level == "ordinal":
-            near = compared * (compared @ ordinal_weights(size) - 1)
-            add("near", near.sum(axis=1) / (np.maximum(answers, 1) * others[:, 0]))
-            together = compared[:, :, None] * compared[:, None, :]
-            together[:, np.arange(size), np.arange(size)] -= compared
-            add("coincidences", together / others[:, :, None])
-        else:
-            distances = compared * (compared @ self._measure.distances)
-            add("disagreement", (distances / others).sum(axis=1))
-            add("counts", compared)
-        add("answered", (answers > 0).astype(np.float64))
-        if self._measure.has_choices:
-            add("shares", counts / np.maximum(answers, 1)[:, None])
+def _add_values(sums: _Sums, measure: Measure, codes: Codes) -> None:
+    size = measure.size
+    counts = counts_of(codes, size)
+    answers = counts.sum(axis=1)
+    is_compared = answers > 1
+    others = np.where(is_compared, answers - 1, 1)[:, None]
+    pairs = np.maximum(answers, 1) * others[:, 0]
+    compared = counts * is_compared[:, None]
+    sums.add("compared", is_compared.astype(np.float64))
+    sums.add("same", (compared * (compared - 1)).sum(axis=1) / pairs)
+    if measure.level == "ordinal":
+        near = compared * (compared @ ordinal_weights(size) - 1)
+        sums.add("near", near.sum(axis=1) / pairs)
+        together = compared[:, :, None] * compared[:, None, :]
+        together[:, np.arange(size), np.arange(size)] -= compared
+        sums.add("coincidences", together / others[:, :, None])
+    else:
+        distances = compared * (compared @ measure.distances)
+        sums.add("disagreement", (distances / others).sum(axis=1))
+        sums.add("counts", compared)
+    if measure.has_choices:
+        sums.add("answered", (answers > 0).astype(np.float64))
+        sums.add("shares", counts / np.maximum(answers, 1)[:, None])
 
-    def _add_numbers(self, codes: Codes) -> None:
-        is_said = codes != MISSING
-        numbers = np.where(is_said, self._measure.numbers[codes], 0.0)
-        answers = is_said.sum(axis=1).astype(np.float64)
-        is_compared = answers > 1
-        others = np.where(is_compared, answers - 1, 1)
-        sums, squares = numbers.sum(axis=1), (numbers**2).sum(axis=1)
-        # Through the mean, and not as answers * squares - sums**2: equal numbers differ by nothing.
-        means = sums / np.maximum(answers, 1)
-        spread = (np.where(is_said, numbers - means[:, None], 0.0) ** 2).sum(axis=1)
-        equal = _equal_pairs(codes)
-        add = self._columns.add
-        add("compared", is_compared.astype(np.float64))
-        add("same", 2 * equal / (np.maximum(answers, 1) * others) * is_compared)
-        add("disagreement", 2 * answers * spread / others * is_compared)
-        add("answers", answers * is_compared)
-        add("sums", sums * is_compared)
-        add("squares", squares * is_compared)
 
-    def _add_pairs(self, codes: Codes) -> None:
-        size, rows = self._measure.size, len(codes)
-        firsts = codes[:, [first for first, _ in self._pairs]]
-        seconds = codes[:, [second for _, second in self._pairs]]
-        both = (firsts != MISSING) & (seconds != MISSING)
-        add = self._columns.add
-        add("both", both.astype(np.float64))
-        add("agreed", (both & (firsts == seconds)).astype(np.float64))
-        every = np.arange(size)
-        for name, said in (("firsts", firsts), ("seconds", seconds)):
-            chosen = (np.where(both, said, MISSING)[:, :, None] == every).astype(np.float64)
-            add(name, chosen.reshape(rows, len(self._pairs) * size))
+def _add_numbers(sums: _Sums, measure: Measure, codes: Codes) -> None:
+    is_said = codes != MISSING
+    numbers = np.where(is_said, measure.numbers[codes], 0.0)
+    answers = is_said.sum(axis=1).astype(np.float64)
+    is_compared = answers > 1
+    others = np.where(is_compared, answers - 1, 1)
+    added, squares = numbers.sum(axis=1), (numbers**2).sum(axis=1)
+    # Through the mean, and not as answers * squares - added**2: equal numbers differ by nothing.
+    means = added / np.maximum(answers, 1)
+    spread = (np.where(is_said, numbers - means[:, None], 0.0) ** 2).sum(axis=1)
+    sums.add("compared", is_compared.astype(np.float64))
+    sums.add("same", 2 * _equal_pairs(codes) / (np.maximum(answers, 1) * others) * is_compared)
+    sums.add("disagreement", 2 * answers * spread / others * is_compared)
+    sums.add("answers", answers * is_compared)
+    sums.add("sums", added * is_compared)
+    sums.add("squares", squares * is_compared)
+
+
+# --- two people ------------------------------------------------------------------------------
+
+
+def compare_two(
+    measure: Measure,
+    first: Codes,
+    second: Codes,
+    groups: npt.NDArray[np.int64],
+    size: int,
+    totals: Totals,
+) -> Figures:
+    """Give the measures of two people, over the items that both have answered."""
+    sums = _Sums(groups, size)
+    if measure.level == "ordinal":
+        sums.count("table", first * measure.size + second, measure.size**2)
+        return _of_table(measure, _square(sums.totals(totals)["table"], measure))
+    if measure.level == "interval":
+        return _of_numbers(measure, first, second, sums, totals)
+    sums.count("firsts", first, measure.size)
+    sums.count("seconds", second, measure.size)
+    sums.add("same", (first == second).astype(np.float64))
+    if measure.level == "sets":
+        sums.add("apart", measure.distances[first, second])
+    found = sums.totals(totals)
+    firsts, seconds = found["firsts"], found["seconds"]
+    both, same = firsts.sum(axis=1), _one(found["same"])
+    figures = {PERCENT: _divided(same, both)}
+    apart = both - same if measure.has_choices else _one(found["apart"])
+    figures[ALPHA] = krippendorff_alpha(2 * apart, firsts + seconds, measure.distances)
+    if measure.has_choices:
+        _add_choices(figures, measure, firsts, seconds, None)
+    return figures
+
+
+def _of_table(measure: Measure, tables: Array) -> Figures:
+    """Give the measures of two people who choose from values in order."""
+    firsts, seconds = tables.sum(axis=2), tables.sum(axis=1)
+    both = firsts.sum(axis=1)
+    figures = {PERCENT: _divided(np.trace(tables, axis1=1, axis2=2), both)}
+    figures[ALPHA] = krippendorff_alpha_ordinal(tables + tables.transpose(0, 2, 1))
+    _add_choices(figures, measure, firsts, seconds, tables)
+    return figures
+
+
+def _add_choices(
+    figures: Figures, measure: Measure, firsts: Array, seconds: Array, tables: Array | None
+) -> None:
+    both = firsts.sum(axis=1, keepdims=True)
+    first_shares, second_shares = _divided(firsts, both), _divided(seconds, both)
+    figures[KAPPA] = cohen_kappa(figures[PERCENT], first_shares, second_shares)
+    near = None
+    if tables is not None:
+        near = _weighted(tables, ordinal_weights(measure.size))
+        weights = quadratic_weights(measure.size)
+        figures[WEIGHTED] = weighted_kappa(
+            _weighted(tables, weights), first_shares, second_shares, weights
+        )
+    _add_gwets(figures, measure, (first_shares + second_shares) / 2, near)
+
+
+def _of_numbers(
+    measure: Measure, first: Codes, second: Codes, sums: _Sums, totals: Totals
+) -> Figures:
+    one, other = measure.numbers[first], measure.numbers[second]
+    sums.add("both", np.ones(len(one)))
+    sums.add("same", (first == second).astype(np.float64))
+    sums.add("disagreement", 2 * (one - other) ** 2)
+    sums.add("sums", one + other)
+    sums.add("squares", one**2 + other**2)
+    found = {name: _one(total) for name, total in sums.totals(totals).items()}
+    alpha = krippendorff_alpha_interval(
+        found["disagreement"], 2 * found["both"], found["sums"], found["squares"]
+    )
+    return {PERCENT: _divided(found["same"], found["both"]), ALPHA: alpha}
+
+
+# --- both ------------------------------------------------------------------------------------
+
+
+def _add_gwets(figures: Figures, measure: Measure, shares: Array, near: Array | None) -> None:
+    figures[AC1] = gwet_ac(figures[PERCENT], shares, np.eye(measure.size))
+    if near is not None:
+        figures[AC2] = gwet_ac(near, shares, ordinal_weights(measure.size))
 
 
 def counts_of(codes: Codes, size: int) -> Array:
@@ -220,6 +307,18 @@ def _equal_pairs(codes: Codes) -> Array:
         run = np.where(is_again, run + 1, 0)
         equal += run
     return equal
+
+
+def _one(column: Array) -> Array:
+    return column[:, 0]
+
+
+def _square(cells: Array, measure: Measure) -> Array:
+    return cells.reshape(len(cells), measure.size, measure.size)
+
+
+def _weighted(tables: Array, weights: Array) -> Array:
+    return _divided((tables * weights).sum(axis=(1, 2)), tables.sum(axis=(1, 2)))
 
 
 def _divided(part: Array, whole: Array) -> Array:

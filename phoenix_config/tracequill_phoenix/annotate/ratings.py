@@ -7,7 +7,7 @@ fixed by the content, so that what is drawn by chance from equal data is equal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,6 +41,7 @@ class Ratings:
     people: Sequence[str]
     values: Sequence[Value]
     codes: Codes
+    level: Level
 
 
 def level_of(label: Label) -> Level:
@@ -56,44 +57,72 @@ def level_of(label: Label) -> Level:
     return "ordinal" if is_ordered and _ORDERED_MIN <= len(scores) <= _ORDERED_MAX else "nominal"
 
 
-def value_of(label: Label, value: Mapping[str, Any] | None) -> Value | None:
-    """Give what *value*, as it is kept, says; None where it says nothing that can be compared."""
-    if not value:
-        return None
+def value_in(label: Label, value: Any) -> Value:
+    """Give what *value* says, read from the place where values of its kind are kept."""
     if label.kind == "CONTINUOUS":
-        score = value.get("score")
-        return None if score is None else float(score)
-    if label.kind == "FREEFORM":
-        return None
-    if label.multiple:
-        tags = value.get("labels")
-        return frozenset(tags) if tags else None
-    said = value.get("label")
-    return said if isinstance(said, str) else None
+        return float(value)
+    return frozenset(value) if label.multiple else str(value)
 
 
 def ratings_of(label: Label, answers: Iterable[Said]) -> Ratings:
     """Arrange *answers* in a table; what a person said last of an item holds."""
     said = {(answer.item, answer.person): answer.value for answer in answers}
-    people = sorted({person for _, person in said})
-    values = _values(label, set(said.values()))
-    row_of = {item: row for row, item in enumerate(dict.fromkeys(item for item, _ in said))}
+    people = list(dict.fromkeys(person for _, person in said))
+    values = list(dict.fromkeys(said.values()))
     column_of = {person: column for column, person in enumerate(people)}
     code_of = {value: code for code, value in enumerate(values)}
-    codes = np.full((len(row_of), len(people)), MISSING, dtype=np.int64)
-    if said:
-        rows = [row_of[item] for item, _ in said]
-        columns = [column_of[person] for _, person in said]
-        codes[rows, columns] = [code_of[value] for value in said.values()]
-    return Ratings(people, values, codes[np.lexsort(codes.T[::-1])] if said else codes)
+    return arranged(
+        label,
+        people,
+        values,
+        np.array([item for item, _ in said], dtype=np.int64),
+        np.array([column_of[person] for _, person in said], dtype=np.int64),
+        np.array([code_of[value] for value in said.values()], dtype=np.int64),
+    )
 
 
-def _values(label: Label, found: set[Value]) -> list[Value]:
-    """All that could be said, in its order; a choice that the label no longer has comes last."""
+def arranged(
+    label: Label,
+    people: Sequence[str],
+    values: Sequence[Value],
+    items: Codes,
+    columns: Codes,
+    codes: Codes,
+) -> Ratings:
+    """Arrange answers in a table: ``people[columns[i]]`` said ``values[codes[i]]`` of ``items[i]``.
+
+    No person said two things of one item.
+    """
+    level = level_of(label)
+    if level == "text" or not len(items):
+        return Ratings(people, [], np.empty((0, len(people)), dtype=np.int64), level)
+    ordered_people = sorted(people)
+    ordered_values, is_known = _values(label, set(values))
+    if level == "ordinal" and not is_known:
+        level = "nominal"  # nothing says where in the order it stood
+    column_of = {person: column for column, person in enumerate(ordered_people)}
+    code_of = {value: code for code, value in enumerate(ordered_values)}
+    rows = np.unique(items, return_inverse=True)[1]
+    table = np.full((int(rows.max()) + 1, len(people)), MISSING, dtype=np.int64)
+    new_columns = np.array([column_of[person] for person in people], dtype=np.int64)
+    new_codes = np.array([code_of[value] for value in values], dtype=np.int64)
+    table[rows, new_columns[columns]] = new_codes[codes]
+    return Ratings(ordered_people, ordered_values, table[np.lexsort(table.T[::-1])], level)
+
+
+def _values(label: Label, found: set[Value]) -> tuple[list[Value], bool]:
+    """All that could be said, in its order, and whether that holds all that was *found*.
+
+    A choice that the label no longer has comes last.
+    """
     if label.kind == "CONTINUOUS" or label.multiple:
-        return sorted(found, key=lambda value: sorted(value) if label.multiple else value)  # type: ignore[arg-type]
+        return (
+            sorted(found, key=lambda value: sorted(value) if label.multiple else value),  # type: ignore[arg-type]
+            True,
+        )
     choices = list(label.values)
     if level_of(label) == "ordinal":
         choices.sort(key=lambda choice: choice.score or 0.0)
     known: list[Value] = [choice.label for choice in choices]
-    return known + sorted(found - set(known), key=str)
+    gone = sorted(found - set(known), key=str)
+    return known + gone, not gone

@@ -14,7 +14,7 @@ from phoenix.server.types import DbSessionFactory
 from sqlalchemy import ARRAY, Select, Table, Text, and_, bindparam, case, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tracequill_phoenix.annotate.agreement import LabelAgreement, agreement_of
+from tracequill_phoenix.annotate.agreement import LabelAgreement, agreement_in
 from tracequill_phoenix.annotate.labels import Label
 from tracequill_phoenix.annotate.people import names_of
 from tracequill_phoenix.annotate.progress import (
@@ -25,7 +25,7 @@ from tracequill_phoenix.annotate.progress import (
     seconds_left,
 )
 from tracequill_phoenix.annotate.queues import Queue
-from tracequill_phoenix.annotate.ratings import Said, value_of
+from tracequill_phoenix.annotate.ratings_read import Found, found, table_of
 from tracequill_phoenix.annotate.tables import answers, flags, in_force, items, skips, slots
 
 _ROWS_AT_ONCE = 1000
@@ -202,17 +202,12 @@ def _counts(label: Label, taken: Mapping[str, int]) -> dict[str, int] | None:
 
 async def agreement(database: DbSessionFactory, queue: Queue) -> dict[str, Any]:
     """Give the agreement about each label of *queue* as the API shows it."""
-    async with database() as session:
-        rows = await _all(
-            session,
-            select(answers.c.item_id, answers.c.person, answers.c["values"]).where(
-                answers.c.queue_id == queue.queue_id, in_force
-            ),
-        )
-        names = await names_of(session, {row.person for row in rows})
     async with _ONE_AT_A_TIME:
-        found = await asyncio.to_thread(_agreement, queue.labels, rows)
-    return {"labels": [_agreement_json(label, names) for label in found]}
+        async with database() as session:
+            said = [(label, await found(session, queue.queue_id, label)) for label in queue.labels]
+            names = await names_of(session, {person for _, one in said for person in one.people})
+        compared = await asyncio.to_thread(_agreement, said)
+    return {"labels": [_agreement_json(label, names) for label in compared]}
 
 
 async def _all(session: AsyncSession, statement: Select[Any]) -> list[Any]:
@@ -221,19 +216,9 @@ async def _all(session: AsyncSession, statement: Select[Any]) -> list[Any]:
     return [row async for part in result.partitions() for row in part]
 
 
-def _agreement(labels: Sequence[Label], rows: Sequence[Any]) -> list[LabelAgreement]:
-    return [
-        agreement_of(label, _said(label, rows), share_of_time=1 / len(labels)) for label in labels
-    ]
-
-
-def _said(label: Label, rows: Sequence[Any]) -> list[Said]:
-    said = []
-    for item_id, person, values in rows:
-        value = value_of(label, values.get(label.name))
-        if value is not None:
-            said.append(Said(item_id, person, value))
-    return said
+def _agreement(said: Sequence[tuple[Label, Found]]) -> list[LabelAgreement]:
+    share = 1 / len(said)
+    return [agreement_in(label, table_of(label, one), share_of_time=share) for label, one in said]
 
 
 def _agreement_json(label: LabelAgreement, names: Mapping[str, str]) -> dict[str, Any]:

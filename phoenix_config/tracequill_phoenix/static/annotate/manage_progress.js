@@ -14,7 +14,11 @@ const MEASURES = [
   ["gwet_ac1", "Gwet's AC1", "beyond chance, steady where nearly all answers are alike"],
 ];
 const NOT_YET = "not known yet";
-const AC2 = ["gwet_ac2", "Gwet's AC2", "the same where values have an order"];
+// Where values have an order, a near miss counts in part.
+const ORDERED = [
+  ["weighted_kappa", "Weighted κ", "Cohen's κ, where a near miss counts in part"],
+  ["gwet_ac2", "Gwet's AC2", "AC1, where a near miss counts in part"],
+];
 
 /** Progress and pace of the queue and of each person, and the downloads. */
 export async function drawProgress(area, queue) {
@@ -109,7 +113,7 @@ export async function drawAgreement(area, queue) {
   const { labels } = await call("GET", `/queues/${queue.queue_id}/agreement`);
   const words =
     "Agreement can be measured where two or more people have answered the same question. 1 means that they always " +
-    "agree, 0 that they agree as often as by chance. In brackets stands where the true value lies with 95 % certainty.";
+    "agree, 0 that they agree as often as by chance. In brackets stands the interval, at 95 %, in which more such questions would put it.";
   area.append(element("p", { class: "hint" }, words));
   for (const label of labels) {
     const section = element("section", {}, textElement("h2", { dir: "auto" }, label.name));
@@ -131,7 +135,7 @@ function sentence(text) {
 }
 
 function agreementTable(label) {
-  const measures = label.gwet_ac2 ? [...MEASURES, AC2] : MEASURES;
+  const measures = label.gwet_ac2 ? [...MEASURES, ...ORDERED] : MEASURES;
   const columns = ["", ...measures.map(([, text]) => text), "Questions"];
   const all = ["All people", ...measures.map(([key]) => shareOf(label[key], key)), grouped(label.items)];
   const pairs = (label.pairs ?? []).map((pair) => [
@@ -145,7 +149,8 @@ function agreementTable(label) {
 function shareOf(share, key) {
   if (!share || share.value === null) return element("span", { class: "hint" }, sentence(share?.why));
   const shown = (number) => (key === "percent" ? `${Math.round(number * 100)} %` : number.toFixed(2));
-  const made = element("span", {}, element("b", {}, shown(share.value)));
+  // A value can come with a doubt: no interval, or a rough one.
+  const made = element("span", { title: share.why ? sentence(share.why) : null }, element("b", {}, shown(share.value)));
   if (share.low !== null && share.high !== null) {
     made.append(element("span", { class: "hint" }, ` (${shown(share.low)} to ${shown(share.high)})`));
   }

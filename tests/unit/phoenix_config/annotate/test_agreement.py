@@ -13,13 +13,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.phoenix_config.annotate.answer_tables import (
+    NUMBER,
+    TAGS,
+    TEXT,
+    Rows,
+    choices,
+    figure,
+    number,
+    ordered,
+    said,
+    table,
+)
 from tracequill_phoenix.annotate.agreement import PAIRS_MAX, VALUES_MAX, agreement_of
-from tracequill_phoenix.annotate.coefficients import masi_distances, ordinal_weights
+from tracequill_phoenix.annotate.coefficients import (
+    masi_distances,
+    ordinal_weights,
+    quadratic_weights,
+    weighted_kappa,
+)
 from tracequill_phoenix.annotate.labels import Choice, Label
-from tracequill_phoenix.annotate.ratings import Said, Value, level_of, value_of
+from tracequill_phoenix.annotate.ratings import Said, Value, level_of, value_in
 from tracequill_phoenix.annotate.resampling import Score
-
-Rows = Sequence[Sequence[object]]
 
 # Krippendorff (2011), example of four observers, twelve units and missing values; Gwet's package
 # irrCAC holds the same as cac.raw4raters, with his coefficients of it.
@@ -37,52 +52,6 @@ FOUR_OBSERVERS: Rows = [
     [None, None, 1, 1],
     [None, None, 3, None],
 ]
-
-
-def choices(*values: object) -> Label:
-    return Label("q", "CATEGORICAL", values=tuple(Choice(str(value)) for value in values))
-
-
-def ordered(*values: object) -> Label:
-    scored = (Choice(str(value), float(place)) for place, value in enumerate(values))
-    return Label("q", "CATEGORICAL", values=tuple(scored))
-
-
-NUMBER = Label("q", "CONTINUOUS")
-TAGS = Label(
-    "q", "CATEGORICAL", multiple=True, values=tuple(Choice(tag) for tag in ("a", "b", "c"))
-)
-TEXT = Label("q", "FREEFORM")
-
-
-def said(rows: Rows, read: Callable[[object], Value] = str) -> list[Said]:
-    return [
-        Said(item, f"person {column}", read(value))
-        for item, row in enumerate(rows)
-        for column, value in enumerate(row)
-        if value is not None
-    ]
-
-
-def number(value: object) -> float:
-    assert isinstance(value, (int, float))
-    return float(value)
-
-
-def table(cells: Sequence[Sequence[int]]) -> list[Said]:
-    """Two people: *cells[k][l]* times one said k while the other said l."""
-    rows = [
-        [first, second]
-        for first, row in enumerate(cells)
-        for second, count in enumerate(row)
-        for _ in range(count)
-    ]
-    return said(rows)
-
-
-def figure(score: Score) -> float:
-    assert score.value is not None, score.why
-    return score.value
 
 
 # --- published examples --------------------------------------------------------------------
@@ -183,6 +152,32 @@ def test_kappa_is_that_of_cohen_1960() -> None:
 
     assert figure(scores["percent"]) == pytest.approx(0.70)
     assert figure(scores["cohen_kappa"]) == pytest.approx(0.492, abs=5e-4)
+
+
+def test_weighted_kappa_is_that_of_cohen_1968() -> None:
+    # The same table, with the disagreements that he weighs by 1, 3 and 6; he gives 0.348.
+    shares = np.array([[88, 14, 18], [10, 40, 10], [2, 6, 12]]) / 200
+    weights = 1 - np.array([[0, 1, 3], [1, 0, 6], [3, 6, 0]]) / 6
+    observed = np.array([(shares * weights).sum()])
+
+    kappa = weighted_kappa(observed, shares.sum(axis=1)[None], shares.sum(axis=0)[None], weights)
+
+    assert kappa[0] == pytest.approx(0.348, abs=5e-4)
+
+
+def test_weighted_kappa_takes_the_square_of_the_steps_between_two_choices() -> None:
+    cells = [[13, 0, 0], [0, 20, 7], [0, 4, 56]]
+    shares = np.array(cells) / 100
+    steps = np.array([[0, 1, 4], [1, 0, 1], [4, 1, 0]])
+    chance = np.outer(shares.sum(axis=1), shares.sum(axis=0))
+
+    scores = agreement_of(ordered(0, 1, 2), table(cells)).scores
+
+    by_hand = 1 - (shares * steps).sum() / (chance * steps).sum()
+    assert figure(scores["weighted_kappa"]) == pytest.approx(by_hand)
+    assert figure(scores["cohen_kappa"]) < figure(scores["weighted_kappa"])
+    assert quadratic_weights(3)[0].tolist() == pytest.approx([1, 3 / 4, 0])
+    assert "weighted_kappa" not in agreement_of(choices(0, 1, 2), table(cells)).scores
 
 
 def test_where_nearly_all_is_alike_kappa_falls_and_ac1_does_not_as_gwet_2008_shows() -> None:
@@ -437,24 +432,6 @@ def test_with_very_many_people_the_pairs_that_share_most_are_shown() -> None:
     assert found.scores["krippendorff_alpha"].value is not None
 
 
-# --- intervals ---------------------------------------------------------------------------------
-
-
-def test_more_items_make_the_interval_narrower_and_it_holds_the_value() -> None:
-    chance = np.random.default_rng(1)
-
-    def width(items: int) -> float:
-        rows = [[int(value) for value in chance.integers(0, 3, 2)] for _ in range(items)]
-        rows = [[first, first if chance.random() < 0.6 else second] for first, second in rows]
-        score = agreement_of(choices(0, 1, 2), said(rows)).scores["krippendorff_alpha"]
-        assert score.low is not None
-        assert score.high is not None
-        assert score.low < figure(score) < score.high
-        return score.high - score.low
-
-    assert width(2000) < width(50) / 3
-
-
 # --- what labels say ---------------------------------------------------------------------------
 
 
@@ -468,12 +445,9 @@ def test_choices_with_scores_of_their_own_stand_in_order() -> None:
 
 
 def test_values_are_read_as_they_are_kept() -> None:
-    assert value_of(choices("a"), {"label": "a", "explanation": "x"}) == "a"
-    assert value_of(TAGS, {"labels": ["b", "a"]}) == frozenset("ab")
-    assert value_of(NUMBER, {"score": 4}) == 4.0
-    assert value_of(TEXT, {"text": "x"}) is None
-    assert value_of(NUMBER, None) is None
-    assert value_of(TAGS, {"labels": []}) is None
+    assert value_in(choices("a"), "a") == "a"
+    assert value_in(TAGS, ["b", "a"]) == frozenset("ab")
+    assert value_in(NUMBER, 4) == 4.0
 
 
 def test_a_choice_that_the_label_no_longer_has_still_counts() -> None:
@@ -482,6 +456,16 @@ def test_a_choice_that_the_label_no_longer_has_still_counts() -> None:
     found = agreement_of(choices("a", "b"), said(rows))
 
     assert figure(found.scores["percent"]) == pytest.approx(2 / 3)
+
+
+def test_a_choice_that_the_label_no_longer_has_stands_in_no_order() -> None:
+    rows = [["bad", "gone"], ["fair", "gone"], ["good", "good"], ["bad", "bad"]]
+
+    found = agreement_of(ordered("bad", "fair", "good"), said(rows))
+
+    assert found.level == "nominal"
+    assert "gwet_ac2" not in found.scores
+    assert agreement_of(ordered("bad", "fair", "good"), said(rows[2:])).level == "ordinal"
 
 
 @pytest.mark.parametrize("numbers", [[1e308, -1e308, 5.0], [0.1 + 0.2, 0.3, 0.3], [1e-300, 0.0]])
