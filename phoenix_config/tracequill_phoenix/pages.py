@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
 from tracequill_phoenix.api.access import authenticated
+from tracequill_phoenix.api.annotation import Id
 
 _FOLDER = Path(__file__).parent
 _FILES = _FOLDER / "static" / "annotate"
@@ -53,20 +54,20 @@ async def new_page(request: Request) -> Response:
     return await _page(request, "new", "New queue")
 
 
-@router.get("/tracequill/annotate/{queue_id:int}")
-async def work_page(request: Request, queue_id: int) -> Response:
+@router.get("/tracequill/annotate/{queue_id}")
+async def work_page(request: Request, queue_id: Id) -> Response:
     """Where questions are answered."""
     return await _page(request, "work", "Annotate", queue_id)
 
 
-@router.get("/tracequill/annotate/{queue_id:int}/mine")
-async def mine_page(request: Request, queue_id: int) -> Response:
+@router.get("/tracequill/annotate/{queue_id}/mine")
+async def mine_page(request: Request, queue_id: Id) -> Response:
     """What the reader has answered."""
     return await _page(request, "mine", "My answers", queue_id)
 
 
-@router.get("/tracequill/annotate/{queue_id:int}/manage")
-async def manage_page(request: Request, queue_id: int) -> Response:
+@router.get("/tracequill/annotate/{queue_id}/manage")
+async def manage_page(request: Request, queue_id: Id) -> Response:
     """Progress, questions, agreement and settings of a queue."""
     return await _page(request, "manage", "Manage", queue_id)
 

@@ -82,12 +82,17 @@ def label_from(
         required,
         multiple,
         definition["description"],
-        tuple(Choice(value["label"], value["score"]) for value in definition["values"]),
-        definition["lower_bound"],
-        definition["upper_bound"],
+        tuple(Choice(value["label"], _float(value["score"])) for value in definition["values"]),
+        _float(definition["lower_bound"]),
+        _float(definition["upper_bound"]),
         definition["direction"],
         definition["config_id"],
     )
+
+
+def _float(number: float | None) -> float | None:
+    """Postgres writes 1e300 as an integer of 301 digits; it is the same number as a double."""
+    return None if number is None else float(number)
 
 
 def check_label(label: Label) -> None:

@@ -11,17 +11,22 @@ from urllib.parse import quote, unquote
 COOKIE = "tracequill-name"
 LENGTH_MAX = 64
 PREFIX = "tracequill:"
+# Before composing, which takes time that grows with the square of a run of marks.
+_TYPED_LENGTH_MAX = 8 * LENGTH_MAX
 # Controls, formats (direction overrides, zero width), surrogates, private use, unassigned.
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
 def checked_name(text: str) -> str:
     """Give the name that *text* means; ValueError with a sentence if it is none."""
+    too_long = f"a name has at most {LENGTH_MAX} characters."
+    if len(text) > _TYPED_LENGTH_MAX:
+        raise ValueError(too_long)
     name = " ".join(unicodedata.normalize("NFC", text).split())
     if not name:
         raise ValueError("please type a name.")
     if len(name) > LENGTH_MAX:
-        raise ValueError(f"a name has at most {LENGTH_MAX} characters.")
+        raise ValueError(too_long)
     if any(unicodedata.category(character) in _INVISIBLE for character in name):
         raise ValueError("a name consists of visible characters only.")
     return name

@@ -6,6 +6,7 @@ it is given.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tracequill_phoenix.annotate import leases
 from tracequill_phoenix.annotate.errors import QueueError, invalid, not_allowed, not_found
-from tracequill_phoenix.annotate.labels import Label, label_from
+from tracequill_phoenix.annotate.labels import Label, label_from, label_names
 from tracequill_phoenix.annotate.people import Person, names_of
 from tracequill_phoenix.annotate.selection import rank_of
 from tracequill_phoenix.annotate.tables import (
@@ -233,8 +234,9 @@ def _name_taken(name: str) -> QueueError:
 async def _write_labels(session: AsyncSession, queue_id: int, wanted: Sequence[Label]) -> None:
     if not wanted:
         raise invalid("a queue needs at least one label.")
-    if len({label.name for label in wanted}) < len(wanted):
-        raise invalid("a label is in the queue twice.")
+    for name, times in Counter(label_names(wanted)).items():
+        if times > 1:
+            raise invalid(f"two labels of the queue would both be {name!r} in Phoenix.")
     await session.execute(
         insert(labels),
         [

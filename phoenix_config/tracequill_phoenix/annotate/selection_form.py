@@ -7,20 +7,32 @@ may be edited there. Pure: nothing here knows how the expression is evaluated.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
-from tracequill_phoenix.annotate.clean import clean_text
+from tracequill_phoenix.annotate.clean import clean_text, clean_time
 
-Text = Annotated[str, AfterValidator(clean_text)]
+
+def _repaired(value: object) -> object:
+    return clean_text(value) if isinstance(value, str) else value
+
+
+_Repaired = BeforeValidator(_repaired)  # half of a surrogate pair passes no other check
+Text = Annotated[str, _Repaired]
 Name = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    AfterValidator(clean_text),
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), _Repaired
 ]
-LongText = Annotated[str, StringConstraints(max_length=20_000), AfterValidator(clean_text)]
+LongText = Annotated[str, StringConstraints(max_length=20_000), _Repaired]
+Time = Annotated[datetime, AfterValidator(clean_time)]
 Order = Literal["newest", "oldest", "random"]
 # The places where an OpenInference span holds text; messages are compared as JSON.
 _TEXTS = ("input.value", "output.value", "llm.input_messages", "llm.output_messages")
@@ -32,8 +44,8 @@ class Selection(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     project: Name
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Time | None = None
+    until: Time | None = None
     model: Text | None = None
     user: Text | None = None
     text: Text | None = None
@@ -43,7 +55,9 @@ class Selection(BaseModel):
         Field(description="Phoenix's span filter; given, it stands for all the fields above."),
     ] = None
     which: Literal["final_answers", "every_llm_span"] = "final_answers"
-    sample: Annotated[int | None, Field(ge=1, description="A random choice of so many.")] = None
+    sample: Annotated[
+        int | None, Field(ge=1, le=10_000_000, description="A random choice of so many.")
+    ] = None
 
 
 def expression(selection: Selection, annotation_names: Sequence[str]) -> str:
@@ -71,6 +85,4 @@ def expression(selection: Selection, annotation_names: Sequence[str]) -> str:
 
 
 def _time(time: datetime) -> str:
-    """A time without a zone is UTC, as everywhere in Phoenix's filters."""
-    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return repr(aware.astimezone(UTC).isoformat())
+    return repr(time.isoformat())

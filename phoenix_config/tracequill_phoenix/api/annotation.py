@@ -19,8 +19,11 @@ from phoenix.server.types import DbSessionFactory
 from phoenix.server.utils import get_root_path
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.exceptions import HTTPException as RaisedError
 from starlette.responses import Response
+from starlette.types import Message, Receive
 
+from tracequill_phoenix.annotate.clean import clean_text
 from tracequill_phoenix.annotate.errors import QueueError
 from tracequill_phoenix.annotate.guard import Guard
 from tracequill_phoenix.annotate.leases import is_collision
@@ -35,6 +38,7 @@ T = TypeVar("T")
 
 
 _JSON = "application/json"
+_NO_JSON = "this is not JSON that can be read."
 
 
 def json_answer(data: Any, status: int = 200, **beside: Any) -> Response:
@@ -52,7 +56,7 @@ class QueueRoute(APIRoute):
 
         async def refusing(request: Request) -> Response:
             try:
-                return await handle(request)
+                return await handle(Request(request.scope, _bounded(request)))
             except QueueError as error:
                 return Response(
                     orjson.dumps(error.body(), option=orjson.OPT_UTC_Z),
@@ -60,30 +64,50 @@ class QueueRoute(APIRoute):
                     media_type=_JSON,
                 )
             except RequestValidationError as error:
-                body = {"detail": _sentence(error), "code": "invalid"}
+                body = {"detail": clean_text(_sentence(error)), "code": "invalid"}
+                return Response(orjson.dumps(body), 422, media_type=_JSON)
+            except RaisedError as error:  # FastAPI raises its parent class
+                if error.status_code != 400:  # what it says of a body that is no JSON
+                    raise
+                body = {"detail": _NO_JSON, "code": "invalid"}
                 return Response(orjson.dumps(body), 422, media_type=_JSON)
 
         return refusing
 
 
+def _bounded(request: Request) -> Receive:
+    """Read no more than a body may have, whatever its length is said to be.
+
+    Raises HTTPException 413. A route's body is read before anything else of it is asked.
+    """
+    length = request.headers.get("content-length", "0")
+    left = BODY_MAX_BYTES if length.isdecimal() and int(length) <= BODY_MAX_BYTES else -1
+
+    async def receive() -> Message:
+        nonlocal left
+        message = await request.receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(413, f"this is more than {BODY_MAX_BYTES:,} bytes.")
+        return message
+
+    return receive
+
+
 def _sentence(error: RequestValidationError) -> str:
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return _NO_JSON
     where = ".".join(str(part) for part in first["loc"][1:])
     message = str(first["msg"])
     return f"{where}: {message}" if where else message
 
 
 def checked(request: Request) -> None:
-    """Refuse other sites' writes, names that are not ours, and bodies without end.
-
-    Raises QueueError or, for size, HTTPException.
-    """
+    """Refuse other sites' writes, and names that are not ours, by QueueError."""
     _guard().check(
         request.method, request.headers, authentication=request.app.state.authentication_enabled
     )
-    length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > BODY_MAX_BYTES:
-        raise HTTPException(413, f"this is more than {BODY_MAX_BYTES:,} bytes.")
 
 
 def _guard() -> Guard:

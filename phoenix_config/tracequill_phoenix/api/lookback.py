@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from tracequill_phoenix.annotate import history, queues
+from tracequill_phoenix.annotate.clean import clean_time
 from tracequill_phoenix.annotate.errors import invalid
 from tracequill_phoenix.annotate.history import short, summary
 from tracequill_phoenix.annotate.items_shown import flag_json
@@ -187,11 +188,18 @@ def _to_cursor(at: datetime, item_id: int) -> str:
     return base64.urlsafe_b64encode(f"{at.isoformat()} {item_id}".encode()).decode()
 
 
+def _id(digits: str) -> int:
+    item_id = int(digits)
+    if not 0 <= item_id <= ID_MAX:
+        raise ValueError("it is no id")
+    return item_id
+
+
 def _from_cursor(cursor: str) -> tuple[datetime, int]:
     if not cursor:
         return _ALL_OF_TIME
     try:
         at, item_id = base64.urlsafe_b64decode(cursor).decode().split(" ")
-        return datetime.fromisoformat(at), min(int(item_id), ID_MAX)
+        return clean_time(datetime.fromisoformat(at)), _id(item_id)
     except ValueError as error:
         raise invalid(f"the cursor {cursor!r} is none of ours; leave it out.") from error

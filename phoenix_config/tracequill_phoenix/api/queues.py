@@ -14,7 +14,6 @@ from strawberry.relay import GlobalID
 
 from tracequill_phoenix.annotate import configs, leases, people, queues, selection
 from tracequill_phoenix.annotate.configs import WantedLabel
-from tracequill_phoenix.annotate.conversation import conversation_of
 from tracequill_phoenix.annotate.errors import QueueError, invalid, not_allowed
 from tracequill_phoenix.annotate.history import short
 from tracequill_phoenix.annotate.labels import label_names
@@ -22,6 +21,7 @@ from tracequill_phoenix.annotate.people import Person
 from tracequill_phoenix.annotate.person_name import COOKIE, checked_name, to_cookie
 from tracequill_phoenix.annotate.queues import Queue
 from tracequill_phoenix.annotate.selection_form import Name, Order, Selection, Text, expression
+from tracequill_phoenix.annotate.sources import Source
 from tracequill_phoenix.annotate.tables import queues as queue_table
 from tracequill_phoenix.api.access import NOT_LOCKED, Database
 from tracequill_phoenix.api.annotation import (
@@ -255,18 +255,21 @@ async def _previewed(session: AsyncSession, span_rowid: int) -> dict[str, Any]:
     trace_id = await session.scalar(
         select(models.Trace.trace_id).where(models.Trace.id == span.trace_rowid)
     )
-    conversation = conversation_of(
-        attributes=span.attributes,
-        name=span.name,
-        start_time=span.start_time.isoformat(),
-        end_time=span.end_time.isoformat(),
+    source = Source(
+        {
+            "attributes": span.attributes,
+            "name": span.name,
+            "start_time": span.start_time.isoformat(),
+            "end_time": span.end_time.isoformat(),
+        }
     )
+    conversation = source.conversation()
     return {
         "span_id": span.span_id,
         "trace_id": trace_id,
         "asked_at": span.start_time,
-        "model": (span.attributes.get("llm") or {}).get("model_name") or "",
-        "user": (span.attributes.get("user") or {}).get("id") or "",
+        "model": source.fact("llm", "model_name"),
+        "user": source.fact("user", "id"),
         "question": short(conversation["question"]),
         "answer": short(conversation["answer"]["text"]),
     }

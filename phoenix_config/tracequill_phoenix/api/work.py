@@ -6,7 +6,7 @@ one transaction, and what the page sends twice is done once.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from tracequill_phoenix.annotate.items_shown import find_item, flag_json, shown
 from tracequill_phoenix.annotate.people import Person
 from tracequill_phoenix.annotate.phoenix_labels import Changes
 from tracequill_phoenix.annotate.queues import Queue
-from tracequill_phoenix.annotate.selection_form import Text
+from tracequill_phoenix.annotate.selection_form import Text, Time
 from tracequill_phoenix.api.access import NOT_LOCKED, Database
 from tracequill_phoenix.api.annotation import (
     ID_MAX,
@@ -38,7 +38,6 @@ from tracequill_phoenix.api.annotation import (
 router = APIRouter(prefix="/queues/{queue_id}", tags=["annotation work"], route_class=QueueRoute)
 
 _CORRECTION_MAX = 1_000_000
-_ALL_OF_TIME = (datetime(9999, 1, 1, tzinfo=UTC), 0)
 
 Json = Annotated[dict[str, Any], AfterValidator(clean_json)]
 ItemIds = Annotated[
@@ -94,9 +93,9 @@ class Timing(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    shown_at: datetime | None = None
-    first_key_at: datetime | None = None
-    submitted_at: datetime | None = None
+    shown_at: Time | None = None
+    first_key_at: Time | None = None
+    submitted_at: Time | None = None
     keys: Annotated[int, Field(ge=0, le=2_000_000_000)] | None = None
 
 
@@ -261,9 +260,9 @@ async def answer(
         answer_id=body.answer_id,
         values=body.values,
         correction=body.correction_kept(),
-        shown_at=_aware(body.timing.shown_at),
-        first_key_at=_aware(body.timing.first_key_at),
-        submitted_at=_aware(body.timing.submitted_at),
+        shown_at=body.timing.shown_at,
+        first_key_at=body.timing.first_key_at,
+        submitted_at=body.timing.submitted_at,
         keys=body.timing.keys,
         replaces=body.replaces,
     )
@@ -281,10 +280,6 @@ async def answer(
         async with database() as session:
             await _save_draft(session, queue_id, item_id, body, me)
         raise
-
-
-def _aware(time: datetime | None) -> datetime | None:
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
 
 @router.post("/items/{item_id}/skip", dependencies=[NOT_LOCKED])
