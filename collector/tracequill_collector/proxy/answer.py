@@ -6,6 +6,8 @@ not know what it writes and records nothing.
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
@@ -89,9 +91,8 @@ class Answer:
         await self.drain()
 
     def write_now(self, data: bytes) -> bool:
-        """Send *data*; False when the client does not read, and ``drain`` should be awaited."""
-        self._send(self._framed(data))
-        transport = self._request.transport
+        """Send *data*, not empty; False when the client does not read: await ``drain``."""
+        transport = self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         return transport is not None and transport.get_write_buffer_size() < _MANY_BYTES
 
     async def drain(self) -> None:
@@ -137,15 +138,16 @@ class Answer:
             return data
         return b"%x\r\n%b\r\n" % (len(data), data)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> asyncio.Transport | None:
         if self._pending:
             data = self._pending + data
             self._pending = b""
         if not data:
-            return
+            return None
         transport = self._request.transport
         if transport is None or transport.is_closing():
             raise ClientGoneError
         # The server asks this whether an answer of its own could still be sent.
         self._request.writer.output_size += len(data)
         transport.write(data)
+        return transport

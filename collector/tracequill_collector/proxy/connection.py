@@ -54,7 +54,8 @@ class UpstreamConnection(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self.changed()
+        if self.on_change is not None:
+            self.on_change()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         # Asked with every piece that is read; the whole parser runs for it.

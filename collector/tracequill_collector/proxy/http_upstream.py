@@ -239,9 +239,6 @@ class HttpResponse:
         stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         is_taking = False
 
-        def is_over() -> bool:
-            return payload.is_eof() or payload.exception() is not None
-
         def look() -> None:
             # Reading may let more in, which comes here before what was read has been taken.
             nonlocal is_taking
@@ -249,15 +246,16 @@ class HttpResponse:
                 return
             is_taking = True
             try:
-                while payload._buffer and not is_over():
+                # Its fields and not its methods: this runs for every piece of every stream.
+                while payload._buffer and not payload._eof and payload._exception is None:
                     data = payload._read_nowait(-1)
                     # Reading may also let in the end. The last bytes are not for *take*.
-                    if is_over():
+                    if payload._eof or payload._exception is not None:
                         self._left = data
                     elif not take(data):
                         stopped.set_result(None)
                         return
-                if is_over():
+                if payload._eof or payload._exception is not None:
                     stopped.set_result(None)
             except Exception as error:
                 stopped.set_exception(error)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, TypeVar
 
 from opentelemetry.proto.trace.v1 import trace_pb2
@@ -24,15 +24,18 @@ from tracequill_collector.exchange import Exchange
 from tracequill_collector.pipeline import QueuedRecord, Record, RecordKind
 from tracequill_collector.recorder.attributes import PROBLEM
 from tracequill_collector.recorder.interpret import interpret
+from tracequill_collector.recorder.priority import Threads
 from tracequill_collector.recorder.span import encode_request, encode_spans
 
 # What is lost in time by a kill is sent again; more would also need more memory.
 _READ_RECORDS = 100
 _READ_BYTES = 1024 * 1024
 _READ_SECONDS = 0.25
+# Calls that end within it share a read, a request and a commit, each of which costs as much as one.
+_GATHER_SECONDS = 0.05
 # A span repeats what its exchange holds, in messages and in values.
 _REQUEST_BYTES = 1024 * 1024
-# An exchange that is older waits no longer for others.
+# An exchange that is older gives way to nobody any more.
 _BEHIND_NS = 5_000_000_000
 _FIRST_DELAY_SECONDS = 0.1
 _MAX_DELAY_SECONDS = 5.0
@@ -131,6 +134,43 @@ def requests_of(spans: Sequence[Interpreted]) -> Iterator[list[Interpreted]]:
         yield request
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The first so many of some records, as what is to be done with them."""
+
+    count: int
+    rejected: list[Rejected]
+    requests: list[tuple[list[Interpreted], bytes]]
+    """Each with the spans that it holds."""
+
+
+def prepare(
+    records: Sequence[QueuedRecord],
+    default_project_name: str,
+    goes_on: Callable[[], bool] = lambda: True,
+) -> Prepared:
+    """Interpret and encode *records*: the first one, and more for as long as *goes_on* says so."""
+    items: list[Interpreted | Rejected] = []
+    for item in records:
+        items.append(interpret_record(item.record, default_project_name))
+        if not goes_on():
+            break
+    spans = [item for item in items if isinstance(item, Interpreted)]
+    return Prepared(
+        len(items),
+        [item for item in items if isinstance(item, Rejected)],
+        [(request, _encode(request)) for request in requests_of(spans)],
+    )
+
+
+def _encode(items: Sequence[Interpreted]) -> bytes:
+    return encode_request([span for item in items for span in item.spans], items[0].project_name)
+
+
+def _keeps_up(records: Sequence[QueuedRecord]) -> bool:
+    return time.time_ns() - records[0].record.received_unix_ns < _BEHIND_NS
+
+
 class _Stopped(Exception):
     """The loop was stopped while something had to be tried again."""
 
@@ -145,13 +185,19 @@ class RecordLoop:
     default_project_name: str
     stop: asyncio.Event
     progress: Progress = field(default_factory=Progress)
+    _threads: Threads = field(default_factory=Threads)
 
     async def run(self) -> None:
         """Read, interpret, send and advance, until ``stop`` is set."""
-        with suppress(_Stopped):
-            while not self.stop.is_set():
-                if records := await self._until_done(self._read):
-                    await self._record(records)
+        try:
+            with suppress(_Stopped):
+                while not self.stop.is_set():
+                    if records := await self._until_done(self._read):
+                        await self._record(records)
+                        if len(records) < _READ_RECORDS:
+                            await self._stopped_within(_GATHER_SECONDS)
+        finally:
+            self._threads.close()
 
     async def _read(self) -> list[QueuedRecord]:
         return await self.queue.read(
@@ -160,37 +206,35 @@ class RecordLoop:
 
     async def _record(self, records: list[QueuedRecord]) -> None:
         """Send what *records* say and advance."""
-        # In a thread, so that the status file is written while a large body is read.
-        items = await asyncio.to_thread(self._interpret, records)
-        spans = [item for item in items if isinstance(item, Interpreted)]
-        for item in items:
-            if isinstance(item, Rejected):
+        while records:
+            found = await self._prepare(records)
+            for item in found.rejected:
                 await self._bury(item.record, item.reason)
-        for request in requests_of(spans):
-            await self._send(request)
-        await self._until_done(lambda: self.queue.commit(records[-1].sequence + 1))
-        self.progress.recorded_exchanges += len(records)
-        self.progress.problem_spans += sum(item.has_problem for item in spans)
+            for items, request in found.requests:
+                await self._send(items, request)
+            next_sequence = records[found.count - 1].sequence + 1
+            await self._until_done(partial(self.queue.commit, next_sequence))
+            self.progress.recorded_exchanges += found.count
+            self.progress.problem_spans += sum(
+                item.has_problem for items, _ in found.requests for item in items
+            )
+            records = records[found.count :]
 
-    def _interpret(self, records: list[QueuedRecord]) -> list[Interpreted | Rejected]:
-        # While it keeps up, every other process goes before it, also within the milliseconds for
-        # which the system lets a busy one go on. Falling behind, it takes what is its share.
-        keeps_up = time.time_ns() - records[0].record.received_unix_ns < _BEHIND_NS
-        items = []
-        for item in records:
-            items.append(interpret_record(item.record, self.default_project_name))
-            if keeps_up:
-                os.sched_yield()
-        return items
+    async def _prepare(self, records: list[QueuedRecord]) -> Prepared:
+        # While it keeps up, everything else on the machine goes before it. Falling behind, also in
+        # the middle of them, it takes what is its share.
+        if _keeps_up(records):
+            work = partial(prepare, records, self.default_project_name, lambda: _keeps_up(records))
+            return await self._threads.run(work, gives_way=True)
+        work = partial(prepare, records, self.default_project_name)
+        return await self._threads.run(work, gives_way=False)
 
-    async def _send(self, items: list[Interpreted]) -> None:
-        """Send *items* until the collector has them.
+    async def _send(self, items: list[Interpreted], request: bytes) -> None:
+        """Send *items*, encoded as *request*, until the collector has them.
 
         A request that is refused for good is divided until the one that is at fault is alone.
         """
         project_name = items[0].project_name
-        spans = [span for item in items for span in item.spans]
-        request = encode_request(spans, project_name)
         try:
             await self._until_done(lambda: self.client.send(request, project_name))
         except PermanentError as error:
@@ -198,8 +242,8 @@ class RecordLoop:
                 await self._bury(items[0].record, str(error))
                 return
             middle = len(items) // 2
-            await self._send(items[:middle])
-            await self._send(items[middle:])
+            for half in (items[:middle], items[middle:]):
+                await self._send(half, _encode(half))
             return
         self.progress.last_sent_unix_seconds = time.time()
 
@@ -223,12 +267,15 @@ class RecordLoop:
                     _log.info("exchanges are recorded again")
                     self.progress.waiting = ""
                 return result
-            with suppress(TimeoutError):
-                async with asyncio.timeout(delay_seconds):
-                    await self.stop.wait()
-            if self.stop.is_set():
+            if await self._stopped_within(delay_seconds):
                 raise _Stopped
             backoff_seconds = min(backoff_seconds * 2, _MAX_DELAY_SECONDS)
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.stop.wait()
+        return self.stop.is_set()
 
     def _wait_for(self, error: RetryableError) -> None:
         self.progress.failed_tries += 1

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -12,6 +15,7 @@ from tracequill_collector.errors import PermanentError, RetryableError
 from tracequill_collector.pipeline import QueuedRecord, Record, RecordKind
 from tracequill_collector.recorder import sender
 from tracequill_collector.recorder.interpret import interpret
+from tracequill_collector.recorder.priority import Threads
 from tracequill_collector.recorder.sender import (
     Interpreted,
     RecordLoop,
@@ -22,6 +26,7 @@ from tracequill_collector.recorder.sender import (
 from tracequill_collector.recorder.span import encode_spans
 
 _CASE = own_case("openai-chat")
+_T = TypeVar("_T")
 
 
 class FakeQueue:
@@ -40,6 +45,12 @@ class FakeQueue:
         if not handed_out:
             await asyncio.sleep(0)
         return handed_out
+
+    def put(self, records: list[Record]) -> None:
+        self._left += [
+            QueuedRecord(self._all + place, record) for place, record in enumerate(records)
+        ]
+        self._all += len(records)
 
     async def commit(self, next_sequence: int) -> None:
         self.committed.append(next_sequence)
@@ -69,6 +80,18 @@ class FakeClient:
     @property
     def span_ids(self) -> list[str]:
         return [span_id for ids in self.sent for span_id in ids]
+
+
+class RecordedThreads(Threads):
+    """Notes which of its threads was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gave_way: list[bool] = []
+
+    async def run(self, work: Callable[[], _T], *, gives_way: bool) -> _T:
+        self.gave_way.append(gives_way)
+        return await super().run(work, gives_way=gives_way)
 
 
 class Rig:
@@ -192,6 +215,57 @@ async def test_what_is_no_exchange_is_a_dead_letter() -> None:
     assert [record for record, _ in rig.letters] == [other, broken]
     assert rig.client.span_ids == _ids(1)
     assert rig.queue.committed == [3]
+
+
+async def test_while_it_keeps_up_it_gives_way_and_later_takes_its_share() -> None:
+    now = time.time_ns()
+    records = [_record(number) for number in range(1, 202)]
+    young = [replace(record, received_unix_ns=now) for record in records[:100]]
+    rig = Rig([*young, *records[100:]])
+    threads = rig.loop._threads = RecordedThreads()
+    async with rig.running():
+        await rig.queue.done.wait()
+
+    assert threads.gave_way == [True, False, False]
+    assert rig.client.span_ids == _ids(201)
+
+
+async def test_falling_behind_in_the_middle_it_gives_way_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = iter([True, False])
+    monkeypatch.setattr(sender, "_keeps_up", lambda records: next(answers, False))
+    rig = Rig([_record(number) for number in range(1, 4)])
+    threads = rig.loop._threads = RecordedThreads()
+    async with rig.running():
+        await rig.queue.done.wait()
+
+    assert threads.gave_way == [True, False]
+    assert rig.client.sent == [_ids(1), _ids(3)[1:]]
+    assert rig.queue.committed == [1, 3]
+
+
+async def test_calls_that_end_within_a_moment_go_in_one_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig([_record(1)])
+    pauses: list[float] = []
+    paused_twice = asyncio.Event()
+
+    async def pause(_: RecordLoop, seconds: float) -> bool:
+        pauses.append(seconds)
+        if len(pauses) == 1:
+            rig.queue.put([_record(2), _record(3)])
+        else:
+            paused_twice.set()
+        return rig.stop.is_set()
+
+    monkeypatch.setattr(RecordLoop, "_stopped_within", pause)
+    async with rig.running():
+        await paused_twice.wait()
+
+    assert pauses == [sender._GATHER_SECONDS] * 2
+    assert rig.client.sent == [_ids(1), _ids(3)[1:]]
 
 
 def test_an_exchange_whose_fields_are_impossible_is_rejected_without_its_values() -> None:
