@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.integration.proxy_rig import Message, plain, read_body, read_head
+from tests.integration.proxy_rig import WAIT_SECONDS, Message, plain, read_body, read_head
 
 _AUTHORIZATION = re.compile(
     rb"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/(\d{8})/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request, "
@@ -147,6 +147,8 @@ class KeyGiver:
     port: int = 0
     life_seconds: float = 6 * 3600
     given: int = 0
+    at_once: int | None = None
+    """How many answers are not held back; None: all of them."""
     may_answer: threading.Event = field(default_factory=threading.Event)
     asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
@@ -156,7 +158,8 @@ class KeyGiver:
 
     def give(self) -> dict[str, str]:
         self.asked.release()
-        self.may_answer.wait(20)
+        if self.at_once is not None and self.given >= self.at_once:
+            self.may_answer.wait(WAIT_SECONDS)
         self.given += 1
         end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=self.life_seconds)
         return {
@@ -176,7 +179,6 @@ class KeyGiver:
 def key_giver(**options: Any) -> Iterator[KeyGiver]:
     """Serve keys on a free port."""
     giver = KeyGiver(**options)
-    giver.may_answer.set()
 
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

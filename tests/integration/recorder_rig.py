@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 
 from tracequill_collector.status import read_status
 
-WITHIN_SECONDS = 30
+WITHIN_SECONDS = 60
 
 
 class StubCollector:

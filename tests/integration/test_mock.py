@@ -390,7 +390,8 @@ def test_latency_and_the_pause_between_chunks_are_kept() -> None:
     # Beginning, six numbers and end; the closing [DONE] is not shown by the client.
     assert len(came) == 8
     assert came[0] >= 0.2
-    assert came[-1] - came[0] >= 7 * 0.05 * 0.9
+    # From the beginning: a client that is held up at its first piece gets the next ones sooner.
+    assert came[-1] >= 0.2 + 7 * 0.05 * 0.9
 
 
 def test_a_taken_port_is_one_sentence(address: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.proxy_here import Limits, proxy_with
 from tests.integration.proxy_rig import (
+    WAIT_SECONDS,
     Message,
     ProxyProcess,
     answering,
@@ -107,7 +108,7 @@ class SlowQueue(MemoryQueue):
     def append(self, record: Record) -> None:
         if len(record.payload) > MEGABYTE:
             self.is_writing.set()
-            assert self.may_end.wait(20)
+            assert self.may_end.wait(WAIT_SECONDS)
         super().append(record)
 
 
@@ -126,7 +127,7 @@ async def test_while_a_50_megabyte_exchange_is_recorded_the_others_go_on(tmp_pat
             return
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(3):
-            await asyncio.wait_for(more.acquire(), 10)
+            await asyncio.wait_for(more.acquire(), WAIT_SECONDS)
             writer.write(chunk(b"data: 1\n\n"))
         writer.write(b"0\r\n\r\n")
         await writer.drain()
@@ -140,11 +141,11 @@ async def test_while_a_50_megabyte_exchange_is_recorded_the_others_go_on(tmp_pat
         large = tasks.create_task(ask(proxy, post(b"/openai/v1/large", bytes(length))))
         async with client(proxy) as (reader, writer):
             writer.write(post(b"/openai/v1/small", b"{}"))
-            await asyncio.to_thread(queue.is_writing.wait, 20)
+            assert await asyncio.to_thread(queue.is_writing.wait, WAIT_SECONDS)
             for _ in range(3):
                 more.release()
-                assert await asyncio.wait_for(reader.readuntil(b"\n\n\r\n"), 5)
-            await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
+                assert await asyncio.wait_for(reader.readuntil(b"\n\n\r\n"), WAIT_SECONDS)
+            await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), WAIT_SECONDS)
         page = await ask(proxy, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
         was_waiting = not large.done()
         queue.may_end.set()
@@ -175,7 +176,7 @@ async def test_a_client_that_leaves_a_large_answer_leaves_its_part_recorded(tmp_
             writer.write(post(b"/openai/v1/x", b"{}"))
             await read_head(reader)
             await reader.readexactly(3 * MEGABYTE)
-        await asyncio.to_thread(queue.is_writing.wait, 20)
+        assert await asyncio.to_thread(queue.is_writing.wait, WAIT_SECONDS)
 
     [exchange] = queue.exchanges
     assert (exchange.end, len(exchange.response_body)) == ("client_disconnected", 3 * MEGABYTE)
@@ -205,7 +206,7 @@ async def test_a_30_megabyte_upload_crosses_equal_with_flat_memory(proxy: ProxyP
             writer.write(piece)
             await writer.drain()
             peak = max(peak, proxy.memory_bytes())
-        head = await asyncio.wait_for(read_head(reader), 30)
+        head = await asyncio.wait_for(read_head(reader), WAIT_SECONDS)
     exchange = await proxy.exchange(Message(head, b"").trace_id)
 
     assert received == piece * count
@@ -238,10 +239,10 @@ async def test_a_50_megabyte_download_is_forwarded_whole_and_recorded_to_the_cap
         # The last bytes wait for the record, which takes the kept part into memory once; some more
         # are between the sockets by then.
         while received < count * len(piece) - 16 * MEGABYTE:
-            received += len(await asyncio.wait_for(reader.read(65536), 10))
+            received += len(await asyncio.wait_for(reader.read(65536), WAIT_SECONDS))
             peak = max(peak, proxy.memory_bytes())
         while received < count * len(piece):
-            received += len(await asyncio.wait_for(reader.read(65536), 10))
+            received += len(await asyncio.wait_for(reader.read(65536), WAIT_SECONDS))
     exchange = await proxy.exchange(Message(head, b"").trace_id)
 
     assert received == count * len(piece)

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.integration.proxy_here import Limits, ProxyHere, proxy_with
 from tests.integration.proxy_rig import (
+    WAIT_SECONDS,
     Message,
     ProxyProcess,
     answering,
@@ -176,7 +177,7 @@ async def test_a_pooled_connection_that_the_upstream_closed_is_not_used(tmp_path
         statuses = []
         for _ in range(3):
             statuses.append((await ask(proxy, post(b"/openai/v1/x", b"{}"))).status)
-            await asyncio.wait_for(closed.wait(), 5)
+            await asyncio.wait_for(closed.wait(), WAIT_SECONDS)
             closed.clear()
 
     assert statuses == [200, 200, 200]

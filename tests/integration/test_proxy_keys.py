@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.proxy_rig import (
+    WAIT_SECONDS,
     Message,
     ProxyProcess,
     answering,
@@ -215,8 +216,9 @@ async def go_wrong(proxy: ProxyProcess, sent: list[bytes], said: list[bytes]) ->
 
 async def in_flight(proxy: ProxyProcess) -> None:
     """Wait until a call is in flight."""
-    while "requests_in_flight 1.0" not in (await asyncio.to_thread(proxy.page, "/metrics"))[1]:  # noqa: ASYNC110 - another process
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while "requests_in_flight 1.0" not in (await asyncio.to_thread(proxy.page, "/metrics"))[1]:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
 
 
 def assert_crossed(requests: list[Message]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.proxy_rig import (
+    WAIT_SECONDS,
     Message,
     ProxyProcess,
     answering,
@@ -111,17 +112,17 @@ async def test_a_stop_lets_a_stream_finish_and_takes_no_new_call(proxy: ProxyPro
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_body(reader, await read_head(reader))
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"one "))
-        await asyncio.wait_for(finish.wait(), 10)
+        await asyncio.wait_for(finish.wait(), WAIT_SECONDS)
         writer.write(chunk(b"two") + b"0\r\n\r\n")
         await writer.drain()
 
     async with upstream(proxy.upstream_port, conversation), client(proxy) as (reader, writer):
         writer.write(post(b"/openai/v1/x", b"{}"))
-        head = await asyncio.wait_for(read_head(reader), 5)
+        head = await asyncio.wait_for(read_head(reader), WAIT_SECONDS)
         os.kill(proxy.pid, signal.SIGTERM)
         await asyncio.to_thread(proxy.wait_until_closed)
         finish.set()
-        body = await asyncio.wait_for(read_body(reader, head, response=True), 5)
+        body = await asyncio.wait_for(read_body(reader, head, response=True), WAIT_SECONDS)
     code = await asyncio.to_thread(proxy.stop)
     exchange = await proxy.exchange(Message(head, b"").trace_id)
 
@@ -144,11 +145,11 @@ async def test_an_upload_in_flight_is_finished_by_a_stop(proxy: ProxyProcess) ->
 
     async with upstream(proxy.upstream_port, conversation), client(proxy) as (reader, writer):
         writer.write(b"POST /openai/v1/x HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nabc")
-        await asyncio.wait_for(started.wait(), 5)
+        await asyncio.wait_for(started.wait(), WAIT_SECONDS)
         os.kill(proxy.pid, signal.SIGTERM)
         await asyncio.to_thread(proxy.wait_until_closed)
         writer.write(b"def")
-        head = await asyncio.wait_for(read_head(reader), 5)
+        head = await asyncio.wait_for(read_head(reader), WAIT_SECONDS)
     code = await asyncio.to_thread(proxy.stop)
 
     assert head.startswith(b"HTTP/1.1 200")
@@ -161,7 +162,7 @@ async def test_an_idle_connection_does_not_hold_up_a_stop(proxy: ProxyProcess) -
     async with client(proxy) as (reader, writer):
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
         await read_head(reader)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_SECONDS):
             code = await asyncio.to_thread(proxy.stop)
 
     assert code == 0

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.proxy_here import Limits, proxy_with
 from tests.integration.proxy_rig import (
+    WAIT_SECONDS,
     Message,
     ProxyProcess,
     answering,
@@ -43,7 +44,7 @@ async def call_often(proxy: ProxyProcess, clients: int, calls: int, asked: bytes
         async with client(proxy) as (reader, writer):
             for _ in range(calls):
                 writer.write(asked)
-                head = await asyncio.wait_for(read_head(reader), 30)
+                head = await asyncio.wait_for(read_head(reader), WAIT_SECONDS)
                 answers.append(Message(head, await read_body(reader, head, response=True)))
         return answers
 
@@ -185,7 +186,7 @@ def test_damaged_bytes_of_the_queue_are_counted(tmp_path: Path) -> None:
         content[content.index(b"question", len(content) // 2)] ^= 0xFF
         segment.write_bytes(content)
         proxy.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + WAIT_SECONDS
         while f"{name}0.0" in (metrics := proxy.page("/metrics")[1]):
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.proxy_rig import (
+    WAIT_SECONDS,
     Message,
     ProxyProcess,
     answering,
@@ -90,7 +91,7 @@ async def test_a_request_with_two_meanings_is_answered_400_and_goes_no_further(
 
     async with upstream(proxy.upstream_port, conversation), client(proxy) as (reader, writer):
         writer.write(request_bytes)
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), WAIT_SECONDS)
 
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert answer.count(b"HTTP/1.1 ") == 1
@@ -118,7 +119,7 @@ async def test_what_the_upstream_would_read_otherwise_is_refused_with_what_follo
         client(proxy) as (reader, writer),
     ):
         writer.write(request_bytes)
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), WAIT_SECONDS)
 
     assert answer.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
     assert answer.count(b"HTTP/1.1 ") == 1
@@ -207,7 +208,7 @@ async def test_a_websocket_is_refused_in_words(
         writer.write(head % path)
         # Frames that a hasty client sends, which also are a request.
         writer.write(b"GET /openai/v1/models HTTP/1.1\r\nHost: h\r\n\r\n")
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), WAIT_SECONDS)
 
     assert answer.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
     assert b"WebSocket is not forwarded" in answer
@@ -321,7 +322,7 @@ async def test_bytes_that_are_no_http_are_counted_and_never_logged(proxy: ProxyP
                 writer.write(request)
                 writer.write_eof()
                 with contextlib.suppress(ConnectionError):
-                    answer = await asyncio.wait_for(reader.read(), 10)
+                    answer = await asyncio.wait_for(reader.read(), WAIT_SECONDS)
                     assert CANARY not in answer
     # One that breaks only after its answer is none of them.
     assert malformed_count(proxy) >= counted_before + 10

@@ -23,6 +23,7 @@ from tests.integration.aws_rig import AwsUpstream, KeyGiver, key_giver
 from tests.integration.clients.test_recorded import CONVERSATION, MODEL, frame
 from tests.integration.proxy_here import Limits, proxy_with
 from tests.integration.proxy_rig import (
+    WAIT_SECONDS,
     Message,
     ProxyProcess,
     ask,
@@ -281,7 +282,7 @@ async def test_a_body_on_its_way_is_awaited_and_sent_whole(
     pieces = [body[at : at + 65_536] for at in range(0, size, 65_536)]
     head = b"POST " + CONVERSE + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(WAIT_SECONDS),
         upstream(proxy.upstream_port, aws.converse),
         client(proxy) as (reader, writer),
     ):
@@ -387,17 +388,16 @@ async def test_a_signature_for_aws_crosses_when_the_call_says_so(
 async def test_keys_are_refreshed_while_calls_go_on(tmp_path: Path, aws: AwsUpstream) -> None:
     """B13: no call but the first waits for who gives the keys."""
     # botocore, and the proxy, refresh what holds for less than 15 minutes.
-    with key_giver(life_seconds=901) as giver:
+    with key_giver(life_seconds=901, at_once=1) as giver:
         proxy = signing_proxy(tmp_path, AWS_CONTAINER_CREDENTIALS_FULL_URI=f"{giver.url}/keys")
         aws.keys = KeyGiver.known(9)
         proxy.start()
         try:
-            async with upstream(proxy.upstream_port, aws.converse), asyncio.timeout(20):
+            async with upstream(proxy.upstream_port, aws.converse), asyncio.timeout(WAIT_SECONDS):
                 assert (await ask(proxy, post(CONVERSE, b"{}"))).status == 200
-                assert await asyncio.to_thread(giver.asked.acquire, timeout=15)
-                giver.may_answer.clear()
-                # The proxy asks by itself; no call is there to ask for it.
-                assert await asyncio.to_thread(giver.asked.acquire, timeout=15)
+                # The proxy asks a second time by itself; no call is there to ask for it.
+                for _ in range(2):
+                    assert await asyncio.to_thread(giver.asked.acquire, timeout=WAIT_SECONDS)
                 for _ in range(3):
                     assert (await ask(proxy, post(CONVERSE, b"{}"))).status == 200
                 before = list(aws.used)
@@ -466,7 +466,7 @@ def test_beyond_loopback_nothing_is_signed(tmp_path: Path) -> None:
     proxy.spawn()
     assert proxy.process is not None
 
-    assert proxy.process.wait(20) == 1
+    assert proxy.process.wait(WAIT_SECONDS) == 1
     assert "host is '0.0.0.0', which other machines can reach" in proxy.log
     assert "bedrock, bedrock-agent, sagemaker are signed" in proxy.log
     assert "Set host to 127.0.0.1" in proxy.log

@@ -9,6 +9,7 @@ import struct
 import pytest
 
 from tests.integration.proxy_rig import (
+    WAIT_SECONDS,
     Message,
     ProxyProcess,
     answering,
@@ -39,8 +40,8 @@ def abort(writer: asyncio.StreamWriter) -> None:
 
 
 async def read_chunk(reader: asyncio.StreamReader) -> bytes:
-    size = int(await asyncio.wait_for(reader.readuntil(b"\r\n"), 5), 16)
-    return (await asyncio.wait_for(reader.readexactly(size + 2), 5))[:-2]
+    size = int(await asyncio.wait_for(reader.readuntil(b"\r\n"), WAIT_SECONDS), 16)
+    return (await asyncio.wait_for(reader.readexactly(size + 2), WAIT_SECONDS))[:-2]
 
 
 async def test_each_chunk_arrives_before_the_next_is_sent(proxy: ProxyProcess) -> None:
@@ -54,15 +55,15 @@ async def test_each_chunk_arrives_before_the_next_is_sent(proxy: ProxyProcess) -
         await read_body(reader, await read_head(reader))
         writer.write(SSE_HEAD)
         for event in events:
-            await asyncio.wait_for(seen.acquire(), 5)
+            await asyncio.wait_for(seen.acquire(), WAIT_SECONDS)
             writer.write(chunk(event))
-        await asyncio.wait_for(seen.acquire(), 5)
+        await asyncio.wait_for(seen.acquire(), WAIT_SECONDS)
         writer.write(b"0\r\n\r\n")
         await writer.drain()
 
     async with upstream(proxy.upstream_port, conversation), client(proxy) as (reader, writer):
         writer.write(post(b"/openai/v1/chat/completions", b'{"stream": true}'))
-        head = await asyncio.wait_for(read_head(reader), 5)
+        head = await asyncio.wait_for(read_head(reader), WAIT_SECONDS)
         received = []
         for _ in events:
             seen.release()
@@ -108,9 +109,9 @@ async def test_parts_of_a_request_arrive_before_the_next_is_sent(proxy: ProxyPro
         writer.write(b"POST /openai/v1/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
         for part in (b"one", b"two", b"three"):
             writer.write(chunk(part))
-            assert await asyncio.wait_for(parts.get(), 5) == part
+            assert await asyncio.wait_for(parts.get(), WAIT_SECONDS) == part
         writer.write(b"0\r\n\r\n")
-        assert (await asyncio.wait_for(read_head(reader), 5)).startswith(b"HTTP/1.1 200")
+        assert (await asyncio.wait_for(read_head(reader), WAIT_SECONDS)).startswith(b"HTTP/1.1 200")
 
 
 async def test_a_client_that_leaves_a_stream_ends_the_upstream_and_the_part_is_recorded(
@@ -131,9 +132,9 @@ async def test_a_client_that_leaves_a_stream_ends_the_upstream_and_the_part_is_r
     async with upstream(proxy.upstream_port, conversation):
         async with client(proxy) as (reader, writer):
             writer.write(post(b"/openai/v1/chat/completions", b'{"stream": true}'))
-            head = await asyncio.wait_for(read_head(reader), 5)
+            head = await asyncio.wait_for(read_head(reader), WAIT_SECONDS)
             assert await read_chunk(reader) == b"data: part\n\n"
-        await asyncio.wait_for(upstream_ended.wait(), 5)
+        await asyncio.wait_for(upstream_ended.wait(), WAIT_SECONDS)
     exchange = await proxy.exchange(Message(head, b"").trace_id)
 
     assert exchange.end == "client_disconnected"
@@ -158,8 +159,8 @@ async def test_a_client_that_leaves_before_the_answer_ends_the_upstream(
     async with upstream(proxy.upstream_port, conversation):
         async with client(proxy) as (_, writer):
             writer.write(post(b"/openai/v1/x", b"{}", TRACEPARENT % trace))
-            await asyncio.wait_for(asked.wait(), 5)
-        await asyncio.wait_for(upstream_ended.wait(), 5)
+            await asyncio.wait_for(asked.wait(), WAIT_SECONDS)
+        await asyncio.wait_for(upstream_ended.wait(), WAIT_SECONDS)
     exchange = await proxy.exchange(trace.decode())
 
     assert (exchange.end, exchange.status, exchange.response_body) == (
@@ -192,8 +193,8 @@ async def test_a_client_that_leaves_in_its_upload_never_ends_the_request_cleanly
                 + b"\r\n\r\n"
                 + chunk(b"ab")
             )
-            await asyncio.wait_for(started.wait(), 5)
-        received = await asyncio.wait_for(got, 5)
+            await asyncio.wait_for(started.wait(), WAIT_SECONDS)
+        received = await asyncio.wait_for(got, WAIT_SECONDS)
     exchange = await proxy.exchange(trace.decode())
 
     assert received == b"2\r\nab\r\n"
@@ -221,15 +222,15 @@ async def test_an_answer_that_is_cut_is_cut_for_the_client(
         await read_body(reader, await read_head(reader))
         writer.write(head)
         await writer.drain()
-        await asyncio.wait_for(received.wait(), 5)
+        await asyncio.wait_for(received.wait(), WAIT_SECONDS)
         if reset:
             abort(writer)
 
     async with upstream(proxy.upstream_port, conversation), client(proxy) as (reader, writer):
         writer.write(post(b"/openai/v1/x", b"{}"))
-        got = await asyncio.wait_for(reader.readuntil(b"part"), 5)
+        got = await asyncio.wait_for(reader.readuntil(b"part"), WAIT_SECONDS)
         received.set()
-        rest = await asyncio.wait_for(reader.read(), 5)
+        rest = await asyncio.wait_for(reader.read(), WAIT_SECONDS)
     exchange = await proxy.exchange(Message(got.partition(b"\r\n\r\n")[0], b"").trace_id)
 
     assert rest.strip() == b""
@@ -244,7 +245,7 @@ async def test_bytes_that_come_together_with_the_cut_still_cross(proxy: ProxyPro
 
     async with upstream(proxy.upstream_port, conversation), client(proxy) as (reader, writer):
         writer.write(post(b"/openai/v1/x", b"{}"))
-        got = await asyncio.wait_for(reader.read(), 5)
+        got = await asyncio.wait_for(reader.read(), WAIT_SECONDS)
     head, _, body = got.partition(b"\r\n\r\n")
     exchange = await proxy.exchange(Message(head, b"").trace_id)
 
@@ -263,16 +264,16 @@ async def test_a_body_that_ends_with_the_connection_is_complete_unless_reset(
         await read_body(reader, await read_head(reader))
         writer.write(b"HTTP/1.1 200 OK\r\n\r\npart")
         await writer.drain()
-        await asyncio.wait_for(received.wait(), 5)
+        await asyncio.wait_for(received.wait(), WAIT_SECONDS)
         if reset:
             abort(writer)
 
     async with upstream(proxy.upstream_port, conversation), client(proxy) as (reader, writer):
         writer.write(post(b"/openai/v1/x", b"{}", b"Connection: close"))
-        head = await asyncio.wait_for(read_head(reader), 5)
+        head = await asyncio.wait_for(read_head(reader), WAIT_SECONDS)
         assert await read_chunk(reader) == b"part"
         received.set()
-        rest = await asyncio.wait_for(reader.read(), 5)
+        rest = await asyncio.wait_for(reader.read(), WAIT_SECONDS)
     exchange = await proxy.exchange(Message(head, b"").trace_id)
 
     assert rest == (b"" if reset else b"0\r\n\r\n")
@@ -288,8 +289,8 @@ async def test_an_early_answer_ends_the_upload_and_crosses(proxy: ProxyProcess) 
 
     async with upstream(proxy.upstream_port, conversation), client(proxy) as (reader, writer):
         writer.write(b"POST /openai/v1/x HTTP/1.1\r\nHost: h\r\nContent-Length: 90000000\r\n\r\nx")
-        head = await asyncio.wait_for(read_head(reader), 5)
-        body = await asyncio.wait_for(read_body(reader, head, response=True), 5)
+        head = await asyncio.wait_for(read_head(reader), WAIT_SECONDS)
+        body = await asyncio.wait_for(read_body(reader, head, response=True), WAIT_SECONDS)
 
     assert head.startswith(b"HTTP/1.1 413")
     assert body == b"too large"

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -33,6 +34,8 @@ pytestmark = pytest.mark.integration
 
 _QUEUE_BYTES = 64 * 1024 * 1024
 _READY_SECONDS = 3
+# Its tests share two cores with others.
+_READY_SLOWLY_SECONDS = 10
 _IDLE_BYTES = 120 * 1024 * 1024
 
 
@@ -85,12 +88,16 @@ async def test_it_works_soon_and_stays_small(
         began = time.monotonic()
         await recorder.start()
         ready_seconds = time.monotonic() - began
+        assert recorder.process is not None
+        process = psutil.Process(recorder.process.pid)
+        cpu = process.cpu_times()
         await proxy.forward(1)
         await until(lambda: len(collector.span_ids) == 1)
+        resident_bytes = process.memory_info().rss
 
-    assert recorder.process is not None
-    assert ready_seconds < _READY_SECONDS
-    assert await _resident_bytes(recorder.process.pid) < _IDLE_BYTES
+    assert ready_seconds < _READY_SLOWLY_SECONDS
+    assert cpu.user + cpu.system < _READY_SECONDS
+    assert resident_bytes < _IDLE_BYTES
 
 
 async def test_what_came_while_the_collector_was_away_arrives_once(
@@ -212,11 +219,3 @@ async def test_the_real_receiver_queues_what_the_recorder_sends(
     assert {span.name for span in spans} == {
         interpret(own_case("bedrock-converse-stream-tools").exchange(), "calls").name
     }
-
-
-async def _resident_bytes(pid: int) -> int:
-    ps = await asyncio.create_subprocess_exec(
-        "ps", "-o", "rss=", "-p", str(pid), stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await ps.communicate()
-    return int(output) * 1024

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
@@ -126,7 +127,7 @@ def some_records(seed: int, count: int) -> list[Record]:
     return [record_of(payload) for payload in generated_requests(seed, traces=30, requests=count)]
 
 
-async def test_queued_records_are_stored_within_three_seconds_of_the_start(
+async def test_queued_records_are_stored_soon_after_the_start(
     phoenix_database: str, tmp_path: Path
 ) -> None:
     records = some_records(11, 8)
@@ -137,10 +138,14 @@ async def test_queued_records_are_stored_within_three_seconds_of_the_start(
             await writer.consume(record)
         found = await stored_spans(phoenix_database, len(span_ids(records)))
         seconds = time.monotonic() - began
+        assert exporter.process
+        cpu = psutil.Process(exporter.process.pid).cpu_times()
         status = await exporter.says(lambda status: status.values["exported_records"] == 8)
 
     assert set(found) == span_ids(records) and len(found) == len(set(found))
-    assert seconds < 3
+    # It shares two cores with other tests.
+    assert seconds < 10
+    assert cpu.user + cpu.system < 3
     assert status.values["waiting"] == ""
     assert status.values["stored_spans"] == len(found)
 

@@ -356,11 +356,11 @@ async def test_after_a_hanging_call_the_next_one_gets_a_new_connection() -> None
 
     async with (
         grpc_backend(answer) as backend,
-        client_for(GrpcClient, backend.url, timeout_seconds=1.0) as client,
+        client_for(GrpcClient, backend.url, timeout_seconds=2.0) as client,
         asyncio.TaskGroup() as tasks,
     ):
         first = tasks.create_task(client.send(_REQUEST))
-        await asyncio.sleep(0.5)  # how much later its time is over is what is tested
+        await asyncio.sleep(1.5)  # how much later its time is over is what is tested
         second = tasks.create_task(client.send(_REQUEST))
         hung = await first
         done = await client.send(_REQUEST)

@@ -73,7 +73,7 @@ class Rig:
         self._changed.set()
 
     async def until(self, emitted: list[tuple[int, ...]]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while self.emitted != emitted:
                 self._changed.clear()
                 await self._changed.wait()

@@ -54,7 +54,7 @@ class Expiring:
 
     def get_frozen_credentials(self) -> Keys:
         if self.left_seconds < 900 and self.life_seconds != self.left_seconds:
-            self.may_answer.wait(10)
+            self.may_answer.wait(60)
             if self.broken is not None:
                 raise self.broken
             self.fetched += 1
@@ -92,7 +92,7 @@ async def test_the_first_call_waits_for_what_is_found() -> None:
     may_answer = threading.Event()
 
     def find() -> Chain:
-        may_answer.wait(10)
+        may_answer.wait(60)
         return Lasting("KEY")
 
     async with AwsCredentials(find) as credentials, asyncio.TaskGroup() as tasks:
@@ -107,7 +107,7 @@ async def test_a_first_call_does_not_wait_for_ever() -> None:
     may_answer = threading.Event()
 
     def find() -> None:
-        may_answer.wait(10)
+        may_answer.wait(60)
 
     async with AwsCredentials(find, first_seconds=0.01) as credentials:
         with pytest.raises(UpstreamError, match="still being looked for") as caught:
@@ -128,7 +128,7 @@ async def test_keys_are_refreshed_before_their_end_and_no_call_waits(life_second
         margin = next(one for one in module._MARGINS_SECONDS if one <= life_seconds)
         chain.left_seconds = margin - 1
         for _ in range(20):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(10):
                 assert (await credentials.get()).access_key == "KEY1"
         chain.may_answer.set()
         await until_key(credentials, "KEY2")

@@ -109,12 +109,12 @@ async def test_a_refusal_waits_for_no_sync(tmp_path: Path) -> None:
 
     def hold() -> None:
         is_held.set()
-        goes_on.wait(10)
+        goes_on.wait(60)
 
     writer._thread.submit(hold)
     await asyncio.to_thread(is_held.wait, 10)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(QueueFullError):
             await writer.consume(record(length=1000))
 

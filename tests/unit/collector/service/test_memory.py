@@ -43,7 +43,7 @@ class _Process:
     async def looked_again(self) -> None:
         """Wait for two more looks at what is in flight."""
         wanted = self.looks + 2
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             for _ in iter(lambda: self.looks < wanted, False):
                 await asyncio.sleep(0.001)
 
