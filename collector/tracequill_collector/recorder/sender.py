@@ -32,7 +32,7 @@ _READ_RECORDS = 100
 _READ_BYTES = 1024 * 1024
 _READ_SECONDS = 0.25
 # Calls that end within it share a read, a request and a commit, each of which costs as much as one.
-_GATHER_SECONDS = 0.05
+_GATHER_NS = 50_000_000
 # A span repeats what its exchange holds, in messages and in values.
 _REQUEST_BYTES = 1024 * 1024
 # An exchange that is older gives way to nobody any more.
@@ -167,8 +167,12 @@ def _encode(items: Sequence[Interpreted]) -> bytes:
     return encode_request([span for item in items for span in item.spans], items[0].project_name)
 
 
+def _age_ns(item: QueuedRecord) -> int:
+    return time.time_ns() - item.record.received_unix_ns
+
+
 def _keeps_up(records: Sequence[QueuedRecord]) -> bool:
-    return time.time_ns() - records[0].record.received_unix_ns < _BEHIND_NS
+    return _age_ns(records[0]) < _BEHIND_NS
 
 
 class _Stopped(Exception):
@@ -194,8 +198,9 @@ class RecordLoop:
                 while not self.stop.is_set():
                     if records := await self._until_done(self._read):
                         await self._record(records)
-                        if len(records) < _READ_RECORDS:
-                            await self._stopped_within(_GATHER_SECONDS)
+                        # With a backlog the last of them is old, and so is what follows.
+                        if 0 <= _age_ns(records[-1]) < _GATHER_NS:
+                            await self._stopped_within(_GATHER_NS / 1e9)
         finally:
             self._threads.close()
 

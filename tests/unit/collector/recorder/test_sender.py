@@ -248,6 +248,7 @@ async def test_falling_behind_in_the_middle_it_gives_way_no_longer(
 async def test_calls_that_end_within_a_moment_go_in_one_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(sender, "_age_ns", lambda item: 1)
     rig = Rig([_record(1)])
     pauses: list[float] = []
     paused_twice = asyncio.Event()
@@ -264,8 +265,25 @@ async def test_calls_that_end_within_a_moment_go_in_one_request(
     async with rig.running():
         await paused_twice.wait()
 
-    assert pauses == [sender._GATHER_SECONDS] * 2
+    assert pauses == [0.05, 0.05]
     assert rig.client.sent == [_ids(1), _ids(3)[1:]]
+
+
+@pytest.mark.parametrize("age_ns", [50_000_000, -1], ids=["a backlog", "a clock set back"])
+async def test_a_backlog_waits_for_nothing(age_ns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "_age_ns", lambda item: age_ns)
+    rig = Rig([_record(number) for number in range(1, 251)])
+    pauses: list[float] = []
+
+    async def pause(_: RecordLoop, seconds: float) -> bool:
+        pauses.append(seconds)
+        return rig.stop.is_set()
+
+    monkeypatch.setattr(RecordLoop, "_stopped_within", pause)
+    async with rig.running():
+        await rig.queue.done.wait()
+
+    assert pauses == []
 
 
 def test_an_exchange_whose_fields_are_impossible_is_rejected_without_its_values() -> None:
