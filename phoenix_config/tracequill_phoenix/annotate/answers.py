@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, and_, bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy import BigInteger, Text, Uuid, bindparam, delete, func, text, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -33,7 +34,7 @@ from tracequill_phoenix.annotate.people import Person
 from tracequill_phoenix.annotate.phoenix_labels import Changes
 from tracequill_phoenix.annotate.queues import Queue
 from tracequill_phoenix.annotate.sources import copy, sources
-from tracequill_phoenix.annotate.tables import answers, drafts, in_force, slots
+from tracequill_phoenix.annotate.tables import answers, drafts, slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,36 +96,48 @@ async def submit(
     before = await _to_phoenix(session, queue, item, person, values, correction, changes)
     row = (
         await session.execute(
-            insert(answers)
-            .values(
-                answer_id=submission.answer_id,
-                queue_id=queue.queue_id,
-                item_id=item_id,
-                slot=slot,
-                person=person.person,
-                values=values,
-                correction=correction,
-                shown_at=submission.shown_at,
-                first_key_at=submission.first_key_at,
-                submitted_at=submission.submitted_at,
-                keys=submission.keys,
-                replaces=current.answer_id if current is not None else None,
-                phoenix_before=before,
-            )
-            .returning(answers)
+            _KEEP,
+            {
+                "answer_id": submission.answer_id,
+                "queue_id": queue.queue_id,
+                "item_id": item_id,
+                "slot": slot,
+                "person": person.person,
+                "said": values,
+                "correction": correction,
+                "shown_at": submission.shown_at,
+                "first_key_at": submission.first_key_at,
+                "submitted_at": submission.submitted_at,
+                "keys": submission.keys,
+                "replaces": current.answer_id if current is not None else None,
+                "before": before,
+            },
         )
     ).one()
-    await session.execute(_FINISH, {"item_id": item_id, "person": person.person})
     return answer_json(row, person.name), False
+
+
+_COLUMNS = ", ".join(f'"{column.name}"' for column in answers.c)
+_KNOWN = (
+    text(
+        f"""
+        SELECT {_COLUMNS} FROM tracequill.annotation_answers
+        WHERE answer_id = :answer_id
+           OR item_id = :item_id AND person = :person
+              AND undone_at IS NULL AND replaced_at IS NULL
+        """
+    )
+    .bindparams(bindparam("answer_id", type_=Uuid), bindparam("item_id", type_=BigInteger))
+    .columns(*answers.c)
+)
 
 
 async def _known(
     session: AsyncSession, answer_id: UUID, item_id: int, person: Person
 ) -> tuple[Any | None, Any | None]:
     """The answer of this id, if it was sent before; and the person's answer that is in force."""
-    current = and_(answers.c.item_id == item_id, answers.c.person == person.person, in_force)
     found = await session.execute(
-        select(answers).where(or_(answers.c.answer_id == answer_id, current))
+        _KNOWN, {"answer_id": answer_id, "item_id": item_id, "person": person.person}
     )
     known = None
     standing = None
@@ -213,16 +226,35 @@ _SETTLE = """
         WHERE s.item_id = :item_id AND s.state <> 'answered') AS open) AS still
     WHERE i.item_id = :item_id AND still.open <> (i.done_at IS NULL)
 """
-_FINISH = text(
-    f"""
-    WITH draft AS (
-        DELETE FROM tracequill.annotation_drafts WHERE item_id = :item_id AND person = :person
-    ), skip AS (
-        DELETE FROM tracequill.annotation_skips WHERE item_id = :item_id AND person = :person
+# The answer, and what follows from it, at once: this is what people wait for.
+_KEEP = (
+    text(
+        f"""
+        WITH draft AS (
+            DELETE FROM tracequill.annotation_drafts WHERE item_id = :item_id AND person = :person
+        ), skip AS (
+            DELETE FROM tracequill.annotation_skips WHERE item_id = :item_id AND person = :person
+        ), settled AS ({_SETTLE})
+        INSERT INTO tracequill.annotation_answers (
+            answer_id, queue_id, item_id, slot, person, "values", correction, shown_at,
+            first_key_at, submitted_at, keys, replaces, phoenix_before)
+        VALUES (
+            :answer_id, :queue_id, :item_id, :slot, :person, :said, :correction, :shown_at,
+            :first_key_at, :submitted_at, :keys, :replaces, :before)
+        RETURNING {_COLUMNS}
+        """
     )
-    {_SETTLE}
-    """
-).bindparams(bindparam("item_id", type_=BigInteger))
+    .bindparams(
+        bindparam("answer_id", type_=Uuid),
+        bindparam("item_id", type_=BigInteger),
+        bindparam("person", type_=Text),
+        bindparam("said", type_=JSONB),
+        bindparam("correction", type_=JSONB(none_as_null=True)),
+        bindparam("replaces", type_=Uuid),
+        bindparam("before", type_=JSONB),
+    )
+    .columns(*answers.c)
+)
 
 
 async def settle(session: AsyncSession, item_id: int) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tracequill_phoenix.annotate.errors import not_found
+from tracequill_phoenix.annotate.fixed import fixed
 from tracequill_phoenix.annotate.people import names_of
 from tracequill_phoenix.annotate.sources import sources
 from tracequill_phoenix.annotate.tables import (
@@ -18,17 +20,22 @@ from tracequill_phoenix.annotate.tables import (
     flags,
     in_force,
     items,
-    skips,
-    slots,
 )
+
+_OF_QUEUE = select(items).where(
+    items.c.queue_id == bindparam("queue_id", type_=BigInteger),
+    items.c.item_id == bindparam("item_id", type_=BigInteger),
+)
+_ITEM = fixed(_OF_QUEUE)
+_ITEM_LOCKED = fixed(_OF_QUEUE.with_for_update())
 
 
 async def find_item(
     session: AsyncSession, queue_id: int, item_id: int, *, lock: bool = False
 ) -> Any:
     """Give an item's row; with *lock* nobody else writes about it until the transaction ends."""
-    statement = select(items).where(items.c.queue_id == queue_id, items.c.item_id == item_id)
-    row = (await session.execute(statement.with_for_update() if lock else statement)).one_or_none()
+    values = {"queue_id": queue_id, "item_id": item_id}
+    row = (await session.execute(_ITEM_LOCKED if lock else _ITEM, values)).one_or_none()
     if row is None:
         raise not_found("there is no such question in this queue.")
     return row
@@ -44,27 +51,28 @@ async def shown(
     lease_seconds: int,
 ) -> list[dict[str, Any]]:
     """Give items as *person* sees them, in the order of *item_ids*."""
-    found = await session.execute(
-        select(items).where(items.c.queue_id == queue_id, items.c.item_id.in_(item_ids))
-    )
-    rows = {row.item_id: row for row in found}
+    values = {"queue_id": queue_id, "item_ids": list(item_ids), "person": person}
+    rows = {row.item_id: row for row in await session.execute(_SHOWN, values)}
     content = await sources(session, list(rows.values()))
-    slot_of = await _by_item(session, slots, item_ids, person)
-    said = await _by_item(session, answers, item_ids, person, in_force)
-    drafted = await _by_item(session, drafts, item_ids, person)
-    skipped = await _by_item(session, skips, item_ids, person)
-    asked = await _by_item(session, flags, item_ids, person, flags.c.withdrawn_at.is_(None))
+
+    async def those(is_there: str, table: Any, *conditions: Any) -> dict[int, Any]:
+        ids = [item_id for item_id, row in rows.items() if getattr(row, is_there)]
+        return await _by_item(session, table, ids, person, *conditions) if ids else {}
+
+    said = await those("is_answered", answers, in_force)
+    drafted = await those("is_drafted", drafts)
+    asked = await those("is_flagged", flags, flags.c.withdrawn_at.is_(None))
     names = await names_of(session, [row.replied_by for row in asked.values()])
     result = []
     for item_id in item_ids:
         if item_id not in rows:
             continue
-        slot = slot_of.get(item_id)
-        state = slot.state if slot else "skipped" if item_id in skipped else "open"
-        until = slot.leased_until if slot and slot.state == "leased" else None
+        row = rows[item_id]
+        state = row.state or ("skipped" if row.is_skipped else "open")
+        until = row.leased_until if state == "leased" else None
         source = content.get(item_id)
         result.append(
-            _plain(rows[item_id], root)
+            _plain(row, root)
             | {
                 "state": state,
                 "lease": {"until": until, "seconds": lease_seconds} if until else None,
@@ -77,6 +85,27 @@ async def shown(
             }
         )
     return result
+
+
+# Whether there is more to read about an item: mostly there is nothing.
+_SHOWN = text(
+    """
+    SELECT i.*, s.state, s.leased_until,
+        EXISTS (SELECT FROM tracequill.annotation_answers AS a
+                WHERE a.item_id = i.item_id AND a.person = :person
+                  AND a.undone_at IS NULL AND a.replaced_at IS NULL) AS is_answered,
+        EXISTS (SELECT FROM tracequill.annotation_drafts AS d
+                WHERE d.item_id = i.item_id AND d.person = :person) AS is_drafted,
+        EXISTS (SELECT FROM tracequill.annotation_skips AS k
+                WHERE k.item_id = i.item_id AND k.person = :person) AS is_skipped,
+        EXISTS (SELECT FROM tracequill.annotation_flags AS f
+                WHERE f.item_id = i.item_id AND f.person = :person
+                  AND f.withdrawn_at IS NULL) AS is_flagged
+    FROM tracequill.annotation_items AS i
+    LEFT JOIN tracequill.annotation_slots AS s ON s.item_id = i.item_id AND s.person = :person
+    WHERE i.queue_id = :queue_id AND i.item_id = ANY(:item_ids)
+    """
+).bindparams(bindparam("item_ids", type_=ARRAY(BigInteger)))
 
 
 def _plain(row: Any, root: str) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from fastapi import Request
 from phoenix.db import models
 from phoenix.server.api.helpers.annotations import get_user_identifier
 from phoenix.server.bearer_auth import PhoenixUser
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BigInteger, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tracequill_phoenix.annotate.errors import QueueError, invalid
+from tracequill_phoenix.annotate.fixed import fixed
 from tracequill_phoenix.annotate.person_name import COOKIE, PREFIX, checked_name, from_cookie
 from tracequill_phoenix.annotate.tables import people
 
@@ -59,26 +59,38 @@ def named(name: str) -> Person:
     return Person(PREFIX + name, name, None, "admin")
 
 
+# Of every lease: fixed texts, and nothing is written where nothing is new.
+_WRITE = """
+    INSERT INTO tracequill.annotation_people AS known (person, name, user_id)
+    VALUES (:person, :name, :user_id)
+"""
+_NAMED = text(f"{_WRITE} ON CONFLICT DO NOTHING").bindparams(bindparam("user_id", type_=BigInteger))
+_USER = text(
+    f"""
+    {_WRITE} ON CONFLICT (person) DO UPDATE SET name = excluded.name
+    WHERE known.name <> excluded.name
+    """
+).bindparams(bindparam("user_id", type_=BigInteger))
+_USERNAME = fixed(
+    select(models.User.username).where(models.User.id == bindparam("user_id", type_=BigInteger))
+)
+
+
 async def remember(session: AsyncSession, person: Person) -> Person:
     """Write down under which name *person* is shown; give the person with that name."""
     name = person.name
     if person.user_id is not None:
-        found = await session.scalar(
-            select(models.User.username).where(models.User.id == person.user_id)
-        )
+        found = await session.scalar(_USERNAME, {"user_id": person.user_id})
         name = found or person.person
-    statement = insert(people).values(person=person.person, name=name, user_id=person.user_id)
-    if person.user_id is None:
-        await session.execute(statement.on_conflict_do_nothing())
-    else:
-        await session.execute(
-            statement.on_conflict_do_update(
-                index_elements=[people.c.person],
-                set_={"name": statement.excluded.name},
-                where=people.c.name != statement.excluded.name,
-            )
-        )
+    values = {"person": person.person, "name": name, "user_id": person.user_id}
+    await session.execute(_NAMED if person.user_id is None else _USER, values)
     return Person(person.person, name, person.user_id, person.role)
+
+
+async def give_name(session: AsyncSession, name: str) -> Person:
+    """Give the person of a *name*; whoever wrote it first, if only a moment ago, spelled it."""
+    await remember(session, named(await spelling(session, name)))
+    return named(await spelling(session, name))
 
 
 async def spelling(session: AsyncSession, name: str) -> str:
@@ -94,6 +106,8 @@ async def spelling(session: AsyncSession, name: str) -> str:
 async def names_of(session: AsyncSession, persons: Iterable[str | None]) -> dict[str, str]:
     """Give the names of persons by identifier; those never seen are named by what they are."""
     wanted = {person for person in persons if person}
+    if not wanted:
+        return {}
     rows = await session.execute(
         select(people.c.person, people.c.name).where(people.c.person.in_(wanted))
     )
@@ -109,8 +123,8 @@ async def resolve(
     Raises QueueError 422 for one who is no user; without authentication any name is somebody.
     """
     found = []
-    for text in dict.fromkeys(whom):
-        person = await (_user(session, text) if authentication else _named(session, text))
+    for one in dict.fromkeys(whom):
+        person = await (_user(session, one) if authentication else _named(session, one))
         found.append(await remember(session, person))
     return found
 
@@ -125,11 +139,15 @@ async def _named(session: AsyncSession, text: str) -> Person:
     return named(await spelling(session, name))
 
 
-async def _user(session: AsyncSession, text: str) -> Person:
-    for row in await _users(session):
-        if text in (get_user_identifier(row.id), row.username, row.email):
+async def _user(session: AsyncSession, who: str) -> Person:
+    users = await _users(session)
+    # In this order: anybody may take another's address for a name.
+    keys = ([get_user_identifier(row.id), row.email, row.username] for row in users)
+    for known_as in zip(*keys, strict=True):
+        if who in known_as:
+            row = users[known_as.index(who)]
             return Person(get_user_identifier(row.id), row.username, row.id, _role(row.role))
-    raise invalid(f"there is no user {text!r}. Users are made in Phoenix's settings.")
+    raise invalid(f"there is no user {who!r}. Users are made in Phoenix's settings.")
 
 
 async def _users(session: AsyncSession) -> Sequence[Any]:

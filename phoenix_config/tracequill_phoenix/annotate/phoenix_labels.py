@@ -14,10 +14,11 @@ from typing import Any
 
 from phoenix.db import models
 from phoenix.server.dml_event import SpanAnnotationInsertEvent, SpanInsertEvent
-from sqlalchemy import and_, delete, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BigInteger, Select, String, and_, bindparam, delete, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tracequill_phoenix.annotate.fixed import fixed, named, storable
 from tracequill_phoenix.annotate.labels import PhoenixRow
 
 _KEPT = ("name", "label", "score", "explanation", "metadata_", "annotator_kind", "source")
@@ -90,38 +91,72 @@ async def restore(
     changes.project_ids.append(project_id)
 
 
+def _annotations() -> Select[Any]:
+    """A span with the annotations of one identifier and some names, if it has any."""
+    table = models.SpanAnnotation
+    of_these = and_(
+        table.span_rowid == models.Span.id,
+        table.identifier == bindparam("identifier", type_=String),
+        table.name == func.any(bindparam("names", type_=ARRAY(String))),
+    )
+    return (
+        select(
+            models.Span.id,
+            models.Trace.project_rowid,
+            *(getattr(table, name) for name in _KEPT),
+        )
+        .join(models.Trace, models.Trace.id == models.Span.trace_rowid)
+        .outerjoin(table, of_these)
+        .where(models.Span.span_id == bindparam("span_id", type_=String))
+        .with_for_update(key_share=True, read=True, of=models.Span)
+    )
+
+
+_FOUND = fixed(_annotations())
+_WRITE = text(
+    f"""
+    INSERT INTO {named(models.SpanAnnotation)} (
+        span_rowid, identifier, user_id, name, label, score, explanation, metadata,
+        annotator_kind, source)
+    SELECT :span_rowid, :identifier, :user_id, name, label, score, explanation, metadata,
+           annotator_kind, source
+    FROM jsonb_to_recordset(:wanted) AS wanted(
+        name text, label text, score double precision, explanation text, metadata jsonb,
+        annotator_kind text, source text)
+    ON CONFLICT (name, span_rowid, identifier) DO UPDATE SET
+        label = excluded.label, score = excluded.score, explanation = excluded.explanation,
+        metadata = excluded.metadata, annotator_kind = excluded.annotator_kind,
+        source = excluded.source, user_id = excluded.user_id, updated_at = now()
+    RETURNING id
+    """
+).bindparams(
+    bindparam("span_rowid", type_=BigInteger),
+    bindparam("identifier", type_=String),
+    bindparam("user_id", type_=BigInteger),
+    bindparam("wanted", type_=JSONB),
+)
+
+
 async def _found(
     session: AsyncSession, span_id: str, identifier: str, names: Sequence[str]
 ) -> tuple[int, int, list[dict[str, Any]]] | None:
     """Find the span, and keep it until the end of the transaction; its project; its annotations
     of these names."""
-    table = models.SpanAnnotation
-    of_these = and_(
-        table.span_rowid == models.Span.id, table.identifier == identifier, table.name.in_(names)
-    )
-    rows = (
-        await session.execute(
-            select(
-                models.Span.id,
-                models.Trace.project_rowid,
-                *(getattr(table, name) for name in _KEPT),
-            )
-            .join(models.Trace, models.Trace.id == models.Span.trace_rowid)
-            .outerjoin(table, of_these)
-            .where(models.Span.span_id == span_id)
-            .with_for_update(key_share=True, read=True, of=models.Span)
-        )
-    ).all()
+    values = {"span_id": span_id, "identifier": identifier, "names": list(names)}
+    rows = (await session.execute(_FOUND, values)).all()
     if not rows:
         return None
     kept = [dict(zip(_KEPT, row[2:], strict=True)) for row in rows]
-    return rows[0][0], rows[0][1], [_storable(row) for row in kept if row["name"] is not None]
+    before = [_storable(row) for row in kept if row["name"] is not None]
+    return rows[0][0], rows[0][1], before
 
 
 def _storable(row: dict[str, Any]) -> dict[str, Any]:
     """What stood in Phoenix is kept as JSON, which has no infinity and no NaN."""
     score = row["score"]
-    return row if score is None or math.isfinite(score) else {**row, "score": None}
+    is_storable = score is None or math.isfinite(score)
+    metadata = storable(row["metadata_"])
+    return {**row, "score": score if is_storable else None, "metadata_": metadata}
 
 
 async def _replace(
@@ -144,22 +179,11 @@ async def _replace(
         )
     if not wanted:
         return
-    common = {"span_rowid": span_rowid, "identifier": identifier, "user_id": user_id}
-    statement = insert(table).values([{**row, **common} for row in wanted])
-    changed = {
-        column: statement.excluded[column]
-        for column in (
-            "label",
-            "score",
-            "explanation",
-            "metadata",
-            "annotator_kind",
-            "source",
-            "user_id",
-        )
+    rows = [{("metadata" if k == "metadata_" else k): row[k] for k in row} for row in wanted]
+    values = {
+        "span_rowid": span_rowid,
+        "identifier": identifier,
+        "user_id": user_id,
+        "wanted": rows,
     }
-    statement = statement.on_conflict_do_update(
-        index_elements=["name", "span_rowid", "identifier"],
-        set_={**changed, "updated_at": func.now()},
-    )
-    changes.annotation_ids.extend(await session.scalars(statement.returning(table.id)))
+    changes.annotation_ids.extend(await session.scalars(_WRITE, values))

@@ -12,13 +12,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, case, delete, func, insert, select, text, type_coerce, update
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy import (
+    BigInteger,
+    Select,
+    TextClause,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tracequill_phoenix.annotate import leases
 from tracequill_phoenix.annotate.errors import QueueError, invalid, not_allowed, not_found
+from tracequill_phoenix.annotate.fixed import fixed
 from tracequill_phoenix.annotate.labels import Label, label_from, label_names
 from tracequill_phoenix.annotate.people import Person, names_of
 from tracequill_phoenix.annotate.selection import rank_of
@@ -92,10 +105,7 @@ class Queue:
 
 async def find(session: AsyncSession, queue_id: int, *, lock: bool = False) -> Queue:
     """Give the queue, its row locked against other changes where *lock* is on."""
-    statement = _select().where(queues.c.queue_id == queue_id)
-    if lock:  # answers, which only point to the queue, go on meanwhile
-        statement = statement.with_for_update(key_share=True, of=queues)
-    found = await _queues(session, statement)
+    found = await _queues(session, _ONE_LOCKED if lock else _ONE, {"queue_id": queue_id})
     if not found:
         raise not_found("there is no such queue.")
     return found[0]
@@ -113,7 +123,7 @@ async def find_all(session: AsyncSession, *, archived: bool) -> list[Queue]:
     """Give all queues in use, or all archived ones, the newest first."""
     statement = _select().order_by(queues.c.queue_id.desc())
     condition = queues.c.archived_at.is_not(None) if archived else queues.c.archived_at.is_(None)
-    return await _queues(session, statement.where(condition))
+    return await _queues(session, fixed(statement.where(condition)), {})
 
 
 # In the same statement as the queue: every request of every page begins with this.
@@ -148,12 +158,20 @@ _MEMBERS = (
 def _select() -> Select[Any]:
     return select(
         queues,
-        type_coerce(_LABELS, JSONB).label("labels"),
-        type_coerce(_MEMBERS, JSONB).label("members"),
+        _LABELS.label("labels"),
+        _MEMBERS.label("members"),
     )
 
 
-async def _queues(session: AsyncSession, statement: Select[Any]) -> list[Queue]:
+_BY_ID = _select().where(queues.c.queue_id == bindparam("queue_id", type_=BigInteger))
+_ONE = fixed(_BY_ID)
+# Answers, which only point to the queue, go on meanwhile.
+_ONE_LOCKED = fixed(_BY_ID.with_for_update(key_share=True, of=queues))
+
+
+async def _queues(
+    session: AsyncSession, statement: TextClause, values: dict[str, Any]
+) -> list[Queue]:
     return [
         Queue(
             **{
@@ -162,7 +180,7 @@ async def _queues(session: AsyncSession, statement: Select[Any]) -> list[Queue]:
                 "members": tuple(sorted(row["members"])),
             }
         )
-        for row in (await session.execute(statement)).mappings()
+        for row in (await session.execute(statement, values)).mappings()
     ]
 
 
@@ -210,6 +228,13 @@ async def change(
     if assigned is not None:
         await session.execute(delete(members).where(members.c.queue_id == queue.queue_id))
         await _write_members(session, queue.queue_id, assigned)
+    if assigned is not None or "assigned_only" in values:
+        await _free_held_by_others(
+            session,
+            queue,
+            staying=queue.members if assigned is None else assigned,
+            assigned_only=values.get("assigned_only", queue.assigned_only),
+        )
     if values.get("overlap", queue.overlap) != queue.overlap:
         await _change_overlap(session, queue, values["overlap"])
     if values.get("item_order", queue.item_order) != queue.item_order:
@@ -218,6 +243,10 @@ async def change(
 
 async def remove(session: AsyncSession, queue: Queue) -> None:
     """Delete a queue in which nobody has answered; items go with it."""
+    # Whoever answers at this moment points to the row: their answer is waited for, and counts.
+    await session.execute(
+        select(queues.c.queue_id).where(queues.c.queue_id == queue.queue_id).with_for_update()
+    )
     if await session.scalar(
         select(answers.c.answer_id).where(answers.c.queue_id == queue.queue_id).limit(1)
     ):
@@ -279,6 +308,23 @@ async def _write_members(session: AsyncSession, queue_id: int, assigned: Sequenc
     if assigned:
         rows = [{"queue_id": queue_id, "person": person} for person in dict.fromkeys(assigned)]
         await session.execute(insert(members), rows)
+
+
+async def _free_held_by_others(
+    session: AsyncSession, queue: Queue, *, staying: Sequence[str], assigned_only: bool
+) -> None:
+    """Free what people hold who are assigned no more: nobody else could ever answer it."""
+    held = (
+        slots.c.queue_id == queue.queue_id,
+        slots.c.state.in_(("leased", "flagged", "returned")),
+    )
+    if assigned_only:
+        theirs = slots.c.person.not_in(staying)
+    else:
+        theirs = slots.c.person.in_(set(queue.members) - set(staying))
+    await session.execute(
+        update(slots).where(*held, theirs).values(state="open", person=None, leased_until=None)
+    )
 
 
 async def _change_overlap(session: AsyncSession, queue: Queue, overlap: int) -> None:

@@ -13,20 +13,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from phoenix.db import models
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BigInteger, Select, String, bindparam, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from tracequill_phoenix.annotate.conversation import conversation_of
+from tracequill_phoenix.annotate.fixed import fixed, storable
 from tracequill_phoenix.annotate.selection import is_final_answer
-from tracequill_phoenix.annotate.tables import inputs
 
 EARLIER_MAX = 20
 BESIDE_MAX = 5
 # As stored, which is compressed. Beyond it the oldest turns are left out.
 _EARLIER_STORED_BYTES = 512 * 1024
-_TEXT_MAX = 20_000
+TEXT_MAX = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,41 +50,24 @@ class Source:
 async def sources(session: AsyncSession, rows: Sequence[Any]) -> dict[int, Source]:
     """Give the sources of item *rows* by item id; none for one whose span is gone uncopied."""
     ids = [row.item_id for row in rows]
-    found = {
-        row.item_id: Source(row.source)
-        for row in await session.execute(
-            select(inputs.c.item_id, inputs.c.source).where(inputs.c.item_id.in_(ids))
-        )
-    }
+    copied = await session.execute(_COPIED, {"item_ids": ids})
+    found = {row.item_id: Source(row.source) for row in copied}
     rest = {row.span_id: row for row in rows if row.item_id not in found}
     if not rest:
         return found
-    spans = await session.execute(
-        select(
-            models.Span.span_id,
-            models.Span.trace_rowid,
-            *_CONTENT,
-            models.Trace.project_session_rowid,
-            models.Trace.start_time.label("trace_start"),
-        )
-        .join(models.Trace, models.Trace.id == models.Span.trace_rowid)
-        .where(models.Span.span_id.in_(rest))
-    )
-    for span in spans.all():
+    for span in (await session.execute(_SPANS, {"span_ids": list(rest)})).all():
         earlier = await _earlier(session, span.project_session_rowid, span.trace_start)
-        beside = await _beside(session, span.trace_rowid, span.end_time)
+        beside = await session.execute(
+            _BESIDE, {"trace_rowid": span.trace_rowid, "before": span.end_time}
+        )
         found[rest[span.span_id].item_id] = Source(
-            {**_arguments(span), "earlier": earlier, "beside": beside}
+            {
+                **_arguments(span),
+                "earlier": earlier,
+                "beside": [_arguments(one) for one in beside.all()][::-1],
+            }
         )
     return found
-
-
-_CONTENT = (
-    models.Span.attributes,
-    models.Span.name,
-    models.Span.start_time,
-    models.Span.end_time,
-)
 
 
 async def _earlier(
@@ -93,6 +76,34 @@ async def _earlier(
     """The final answers of the traces before this one in its session, oldest first."""
     if session_rowid is None:
         return []
+    turns = await session.execute(_EARLIER, {"session_rowid": session_rowid, "before": before})
+    return [_arguments(turn) for turn in turns.all()][::-1]
+
+
+_CONTENT = (
+    models.Span.attributes,
+    models.Span.name,
+    models.Span.start_time,
+    models.Span.end_time,
+)
+_COPIED = text(
+    "SELECT item_id, source FROM tracequill.annotation_inputs WHERE item_id = ANY(:item_ids)"
+).bindparams(bindparam("item_ids", type_=ARRAY(BigInteger)))
+_SPANS = fixed(
+    select(
+        models.Span.span_id,
+        models.Span.trace_rowid,
+        *_CONTENT,
+        models.Trace.project_session_rowid,
+        models.Trace.start_time.label("trace_start"),
+    )
+    .join(models.Trace, models.Trace.id == models.Span.trace_rowid)
+    .where(models.Span.span_id == func.any(bindparam("span_ids", type_=ARRAY(String))))
+)
+
+
+def _turns_before() -> Select[Any]:
+    """The newest first, as many as are bounded by number and size."""
     final = aliased(models.Span)
     last = (
         select(
@@ -106,22 +117,19 @@ async def _earlier(
         )
         .join(models.Trace, models.Trace.id == final.trace_rowid)
         .where(
-            models.Trace.project_session_rowid == session_rowid,
-            models.Trace.start_time < before,
+            models.Trace.project_session_rowid == bindparam("session_rowid", type_=BigInteger),
+            models.Trace.start_time < bindparam("before", type_=models.UtcTimeStamp),
             is_final_answer(final),
         )
         .order_by(models.Trace.start_time.desc(), models.Trace.id.desc())
         .limit(EARLIER_MAX)
         .subquery()
     )
-    turns = await session.execute(select(last).where(last.c.stored_bytes <= _EARLIER_STORED_BYTES))
-    return [_arguments(turn) for turn in turns.all()][::-1]
+    return select(last).where(last.c.stored_bytes <= _EARLIER_STORED_BYTES)
 
 
-async def _beside(
-    session: AsyncSession, trace_rowid: int, before: datetime
-) -> list[dict[str, Any]]:
-    """What was looked up in the trace before the answer was there, oldest first."""
+def _looked_up_before() -> Select[Any]:
+    """What was looked up in the trace before the answer was there, the newest first."""
     looked_up = (
         select(
             *_CONTENT,
@@ -130,21 +138,24 @@ async def _beside(
             .label("stored_bytes"),
         )
         .where(
-            models.Span.trace_rowid == trace_rowid,
+            models.Span.trace_rowid == bindparam("trace_rowid", type_=BigInteger),
             models.Span.span_kind == "RETRIEVER",
-            models.Span.start_time < before,
+            models.Span.start_time < bindparam("before", type_=models.UtcTimeStamp),
         )
         .order_by(models.Span.start_time.desc(), models.Span.id.desc())
         .limit(BESIDE_MAX)
         .subquery()
     )
-    bounded = select(looked_up).where(looked_up.c.stored_bytes <= _EARLIER_STORED_BYTES)
-    return [_arguments(span) for span in (await session.execute(bounded)).all()][::-1]
+    return select(looked_up).where(looked_up.c.stored_bytes <= _EARLIER_STORED_BYTES)
+
+
+_EARLIER = fixed(_turns_before())
+_BESIDE = fixed(_looked_up_before())
 
 
 def _arguments(span: Any) -> dict[str, Any]:
     return {
-        "attributes": span.attributes,
+        "attributes": storable(span.attributes),
         "name": span.name,
         "start_time": _time(span.start_time),
         "end_time": _time(span.end_time),
@@ -160,12 +171,19 @@ async def copy(
 ) -> None:
     """Keep what was judged, once for each item."""
     await session.execute(
-        insert(inputs)
-        .values(
-            item_id=item_id,
-            source=dict(source.arguments),
-            question=str(conversation["question"])[:_TEXT_MAX],
-            answer=str(conversation["answer"]["text"])[:_TEXT_MAX],
-        )
-        .on_conflict_do_nothing()
+        _COPY,
+        {
+            "item_id": item_id,
+            "source": dict(source.arguments),
+            "question": str(conversation["question"])[:TEXT_MAX],
+            "answer": str(conversation["answer"]["text"])[:TEXT_MAX],
+        },
     )
+
+
+_COPY = text(
+    """
+    INSERT INTO tracequill.annotation_inputs (item_id, source, question, answer)
+    VALUES (:item_id, :source, :question, :answer) ON CONFLICT DO NOTHING
+    """
+).bindparams(bindparam("source", type_=JSONB))
