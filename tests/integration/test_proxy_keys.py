@@ -136,6 +136,11 @@ async def test_a_key_crosses_every_route_and_is_found_nowhere(
     spans = b"".join(traces.SerializeToString() for _, traces in collector.requests)
     places = written_by(proxy) | {"spans": spans, "answers": b"".join(said)}
     assert {"proxy.log", "recorder.log"} <= {Path(place).name for place in places}
+    # What is searched is there, and can be read: the queue and the dead letters among it.
+    for folder in ("queue", "dead_letters"):
+        kept = [content for place, content in places.items() if f"/{folder}/" in place]
+        assert any(b"/chat/completions" in content for content in kept), folder
+    assert b"/chat/completions" in spans
     assert [place for place, content in places.items() if b"canary" in content.lower()] == []
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
+import itertools
 import re
 import signal
 import time
@@ -28,6 +30,9 @@ from tests.integration.proxy_rig import (
 )
 from tests.integration.recorder_rig import RecorderProcess, StubCollector, until
 from tests.ports import free_port
+from tracequill_collector.errors import PermanentError
+from tracequill_collector.pipeline import Record
+from tracequill_collector.testing import MemoryQueue
 
 pytestmark = pytest.mark.integration
 
@@ -216,6 +221,48 @@ async def test_a_full_queue_never_touches_the_call(
     lost = next(line for line in metrics.splitlines() if 'unrecorded_total{reason="queue_f' in line)
     assert float(lost.split()[1]) >= 4
     assert "not recorded" in proxy.log
+
+
+class FailingQueue(MemoryQueue):
+    """A queue that fails in each way that a disk can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = itertools.cycle(
+            [
+                OSError(errno.EIO, "Input/output error"),
+                OSError(errno.EROFS, "Read-only file system"),
+                PermanentError("the record is too large."),
+                MemoryError(),
+                RuntimeError("closed"),
+            ]
+        )
+        self.tried = 0
+
+    def append(self, record: Record) -> None:
+        self.tried += 1
+        raise next(self.failures)
+
+
+async def test_a_queue_that_fails_never_touches_the_call(tmp_path: Path) -> None:
+    """C22: what litellm could not log (34820, 35531) is no reason to fail a call: small ones, large
+    ones that a thread would write, streams, and calls that end badly.
+    """
+    queue = FailingQueue()
+    large = bytes(range(256)) * 12_000
+    stream = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+    async with proxy_with(tmp_path, Limits(body_max_bytes=4 * MEGABYTE, queue=queue)) as proxy:
+        bodies = []
+        for answer in (plain(b"{}"), plain(large), stream):
+            async with upstream(proxy.upstream_port, answering(answer)):
+                for _ in range(5):
+                    bodies.append((await ask(proxy, post(b"/openai/v1/x", b"{}"))).body)
+        down = await ask(proxy, post(b"/openai/v1/x", b"{}"))
+        metrics = (await asyncio.to_thread(proxy.page, "/metrics"))[1]
+
+    assert bodies == [b"{}"] * 5 + [large] * 5 + [b"ab"] * 5
+    assert (down.status, queue.tried) == (502, 16)
+    assert 'unrecorded_total{reason="queue_failed"} 16.0' in metrics
 
 
 async def test_a_full_queue_refuses_calls_when_told_to(

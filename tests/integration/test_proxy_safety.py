@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,7 @@ from tests.integration.proxy_rig import (
     read_head,
     upstream,
 )
+from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -158,6 +160,48 @@ async def test_nothing_in_a_request_chooses_a_host(
 
     assert response.status in (400, 404)
     assert reached == []
+
+
+# What gateways, and servers in front of them, take a host from.
+CHOOSERS = """Host X-Forwarded-Host X-Forwarded-Server X-Original-Host X-Original-URL X-Rewrite-URL
+Forwarded X-Host X-Real-Host X-HTTP-Host-Override X-Upstream X-Target-URL X-Base-URL api-base
+x-portkey-custom-host x-portkey-config x-portkey-provider helicone-target-url
+helicone-openai-api-base x-litellm-api-base x-bf-base-url x-goog-upload-url
+x-tracequill-upstream""".split()
+
+
+async def test_what_others_take_a_host_from_is_for_the_upstream_to_read(
+    proxy: ProxyProcess,
+) -> None:
+    """Class: SSRF. `api_base` in a body, or nested in `user_config`, led litellm anywhere
+    (CVE-2024-6587, PYSEC-2026-4070); a header led Portkey (CVE-2025-66405, CVE-2026-110719).
+    """
+    reached: list[Message] = []
+    elsewhere: list[Message] = []
+    port = free_port()
+    evil = f"http://127.0.0.1:{port}/v1"
+    body = json.dumps(
+        {
+            "model": f"openai/{evil}",
+            "messages": [],
+            "user_config": {"model_list": [{"litellm_params": {"api_base": evil}}]},
+            **dict.fromkeys(("api_base", "base_url", "custom_host", "url", "endpoint"), evil),
+        }
+    ).encode()
+    lines = [f"{name}: {evil}".encode() for name in CHOOSERS if name != "Host"]
+    request = post(f"/openai/v1/chat/completions?api_base={evil}".encode(), body, *lines)
+    request = request.replace(b"Host: 127.0.0.1", b"Host: 127.0.0.1:%d" % port)
+    async with (
+        upstream(port, answering(plain(b"{}"), elsewhere)),
+        upstream(proxy.upstream_port, answering(plain(b"{}"), reached)),
+    ):
+        response = await ask(
+            proxy, request.replace(b"Host: 127.0.0.1", b"Host: 127.0.0.1:%d" % port)
+        )
+
+    assert (response.status, elsewhere) == (200, [])
+    assert reached[0].header(b"host") == b"127.0.0.1:%d" % proxy.upstream_port
+    assert reached[0].body == body
 
 
 async def test_an_upgrade_is_not_passed_on_and_hides_no_second_request(

@@ -127,7 +127,9 @@ async def converse(runtime: Any) -> Any:
 async def test_what_boto3_signed_for_the_proxy_is_signed_again_for_aws(
     proxy: ProxyProcess, aws: AwsUpstream
 ) -> None:
-    """B1, B8: a signature holds for one host, and the ARN of a model is one segment of the path."""
+    """B1, B8: botocore signs for the proxy's address, which AWS answers with a 403 (aws-sdk-js-v3
+    6618, litellm 9498, 11055); an ARN with a literal slash is another operation (langfuse 15619).
+    """
     async with upstream(proxy.upstream_port, aws.converse):
         answer = await converse(boto(proxy, "/bedrock/us-east-1"))
     exchange = await proxy.exchange(
@@ -272,6 +274,17 @@ async def test_whatever_crosses_is_what_was_signed(
     assert b"of-the-client" not in aws.requests[0].head
 
 
+async def test_two_content_types_go_nowhere(proxy: ProxyProcess, aws: AwsUpstream) -> None:
+    """B5: what a fallback in litellm left behind was joined with its own on AWS's side, and no
+    signature held over it (13738).
+    """
+    request = post(CONVERSE, b"{}", b"Content-Type: text/plain", b"content-type: application/json")
+    async with upstream(proxy.upstream_port, aws.converse):
+        response = await ask(proxy, request)
+
+    assert (response.status, aws.requests) == (400, [])
+
+
 @pytest.mark.parametrize("size", [0, 10, 70_000, 5 * MEGABYTE])
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_on_its_way_is_awaited_and_sent_whole(
@@ -323,6 +336,9 @@ async def test_a_client_that_leaves_before_its_body_is_whole_costs_nothing(
 async def test_a_page_on_the_internet_cannot_spend_the_keys(
     proxy: ProxyProcess, aws: AwsUpstream, header: bytes
 ) -> None:
+    """Class: CSRF and DNS rebinding. Pages reached MLflow's server on loopback (2025), and any
+    caller litellm's (CVE-2026-59822).
+    """
     host = b"127.0.0.1" if header.startswith(b"Origin") else b"evil.example:4319"
     request = post(CONVERSE, b"{}", header).replace(b"Host: 127.0.0.1", b"Host: " + host)
     async with upstream(proxy.upstream_port, aws.converse):
@@ -335,7 +351,9 @@ async def test_a_page_on_the_internet_cannot_spend_the_keys(
 
 
 async def test_boto3_shows_why_its_signature_cannot_cross(proxy: ProxyProcess) -> None:
-    """B1: AWS's own answer, a signature that does not match, would say nothing of the proxy."""
+    """B1: AWS's own answer, a signature that does not match, would say nothing of the proxy: so
+    people asked litellm (9498, 11055) and AWS's SDK (6618).
+    """
     with pytest.raises(ClientError) as caught:
         await converse(boto(proxy, "/direct/us-east-1"))
 
@@ -461,7 +479,9 @@ async def test_without_keys_a_call_is_told_what_to_set(tmp_path: Path) -> None:
 
 
 def test_beyond_loopback_nothing_is_signed(tmp_path: Path) -> None:
-    """Whoever reaches the port could spend the keys: nobody is asked for one yet."""
+    """Class: missing authentication (litellm CVE-2026-59822, Portkey's open log stream). Whoever
+    reaches the port could spend the keys: nobody is asked for one yet.
+    """
     proxy = signing_proxy(tmp_path, TRACEQUILL_HOST="0.0.0.0", TRACEQUILL_INSECURE="true")
     proxy.spawn()
     assert proxy.process is not None

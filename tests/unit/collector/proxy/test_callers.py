@@ -119,7 +119,9 @@ def test_programs_on_this_machine_may_have_calls_signed(headers: list[tuple[byte
     ],
 )
 def test_a_page_of_another_machine_may_not(headers: list[tuple[bytes, bytes]]) -> None:
-    """A page on the internet can post to this machine, and with DNS rebinding read the answer."""
+    """Class: CSRF and DNS rebinding (MLflow 2025). A page on the internet can post to this machine,
+    and with a name that comes to mean it read the answer.
+    """
     reason = reason_to_refuse(SIGNED.find(CONVERSE), headers)
 
     assert reason is not None

@@ -46,6 +46,7 @@ def test_a_traceparent_gives_trace_and_parent() -> None:
     ],
 )
 def test_a_traceparent_that_is_not_valid_is_as_none(value: str) -> None:
+    """Class: path traversal on disk. A trace id became a path in MLflow (CVE-2026-53995)."""
     context = read(("traceparent", value))
 
     assert (context.trace_id[:4], context.parent_span_id) == ("0102", "")

@@ -272,7 +272,9 @@ def test_ollama_and_routes_of_ones_own_may_be_anywhere_unless_they_say_so() -> N
 def test_a_signature_is_for_the_service_by_its_name_for_signing(
     path: str, scope: Scope | None
 ) -> None:
-    """B3: the host is bedrock-runtime, the name in a signature is bedrock."""
+    """B3: the host is bedrock-runtime, the name in a signature is bedrock (bifrost 480); that of
+    runtime.sagemaker is sagemaker (aws-sigv4-proxy 226).
+    """
     routes = RouteTable(
         {
             "bedrock": RouteSettings(sign="aws"),
@@ -294,7 +296,9 @@ def test_a_signature_is_for_the_service_by_its_name_for_signing(
 
 
 def test_a_signed_route_with_a_replaced_upstream_is_signed_for_its_region() -> None:
-    """B2: the host is the one that is really called."""
+    """B2: signed is the host that is really called, be it of a VPC, FIPS or one's own name
+    (envoyproxy/ai-gateway 2416, 2429; aws-sigv4-proxy 212 took another).
+    """
     routes = RouteTable(upstreams={"bedrock": "https://vpce-1.example:8443"}, sign=["bedrock"])
 
     target = routes.find("/bedrock/us-west-2/model/m/converse")

@@ -109,7 +109,9 @@ def test_botocore_signs_any_request_in_the_same_way(
 
 
 def test_a_model_arn_is_one_segment_that_is_encoded_twice() -> None:
-    """B8: with a decoded ``%2F`` AWS sees another operation, or another signature."""
+    """B8: with a decoded ``%2F`` AWS sees another operation, or another signature (langfuse 15619,
+    vercel/ai 17410, envoy 1332; `:` and `%3A` in litellm 13738).
+    """
     path = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Aprofile%2Fabc/converse"
 
     assert canonical_path(path) == path.replace("%", "%25")
@@ -136,7 +138,9 @@ def test_a_query_is_decoded_and_encoded_as_aws_does(query: str, canonical: str) 
 
 
 def test_only_host_type_and_amz_headers_are_signed() -> None:
-    """B4: what is between the proxy and AWS may change every other header."""
+    """B4: what is between the proxy and AWS may change every other header; litellm signed
+    forwarded ones and failed (14763, 15590, 38093).
+    """
     headers = [
         HOST,
         (b"content-TYPE", b"application/json"),
@@ -170,7 +174,9 @@ def test_each_moment_has_a_signature_of_its_own() -> None:
 
 
 def test_what_the_client_signed_with_is_taken_out() -> None:
-    """B6, B5: a second signature or a bearer key beside ours is refused by AWS, as two types."""
+    """B5, B6: litellm sent a bearer key beside its signature (27526, 37905), and joined two content
+    types into one that AWS had not been promised (13738).
+    """
     headers = [
         HOST,
         (b"AUTHORIZATION", b"Bearer key"),

@@ -156,6 +156,7 @@ def test_more_encodings_than_any_server_uses_are_not_undone() -> None:
 
 @_EACH
 def test_a_bomb_is_cut(encoding: str) -> None:
+    """Class: gzip bomb in the log decoder; litellm's JSON of large bodies killed pods (26181)."""
     packed = _PACKERS[encoding](bytes(MAX_DECODED_BYTES + 5_000_000))
     tracemalloc.start()
     try:

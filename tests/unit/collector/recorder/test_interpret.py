@@ -256,6 +256,7 @@ def test_an_encoding_that_is_not_known_is_a_problem(encoding: str) -> None:
     ids=str,
 )
 def test_an_exchange_without_usable_ids_or_times_makes_no_span(wrong: dict[str, Any]) -> None:
+    """Class: path traversal on disk. MLflow made a file's name of a trace id (CVE-2026-53995)."""
     with pytest.raises(PermanentError, match=r"exchange has"):
         _span(**wrong)
 

@@ -1,6 +1,6 @@
 """What the recorder makes of Bedrock's and SageMaker's exchanges is redacted as everything else is.
 
-LiteLLM's guardrails were silently skipped for what it passed through (LiteLLM #30194, B15).
+LiteLLM's guardrails were silently skipped for what it passed through (B15, litellm 30194).
 """
 
 from __future__ import annotations
