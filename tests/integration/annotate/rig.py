@@ -43,6 +43,8 @@ class Call:
     user: str = ""
     kind: str = "LLM"
     status: str = "OK"
+    attributes: Json | None = None
+    """In place of those that question and answer would give."""
 
 
 def write_calls(server: PhoenixServer, project: str, calls: Sequence[Call]) -> list[str]:
@@ -109,6 +111,8 @@ async def _write_call(connection: Any, project_id: int, project: str, call: Call
 
 def attributes_of(call: Call) -> Json:
     """Give the attributes that an instrumentor would have given the call."""
+    if call.attributes is not None:
+        return call.attributes
     attributes: Json = {
         "openinference": {"span": {"kind": call.kind}},
         "input": {"value": call.question},

@@ -30,8 +30,10 @@ export class Drafts {
     const { values } = entry;
     const correction = asSent(entry.correction);
     this.keep(entry.id, { values, correction });
-    // It is kept here in any case.
-    call("PUT", `${this.path}/${entry.id}/draft`, { values, correction }, { keepalive }).catch(() => {});
+    // It is kept here in any case, and sent again with the next occasion.
+    call("PUT", `${this.path}/${entry.id}/draft`, { values, correction }, { keepalive }).catch(() => {
+      if (entry.draftSaved === text) entry.draftSaved = null;
+    });
   }
 
   /** Keep {values, correction} in this browser alone. */

@@ -6,6 +6,8 @@ import { say, textElement } from "./shell.js";
 
 const SCALE_MAX = 9;
 
+let numberOfCards = 0;
+
 /** The numbers of a small scale, which digits choose; none for others. */
 export function scaleOf({ kind, lower_bound: low, upper_bound: high }) {
   const isSmall = Number.isInteger(low) && Number.isInteger(high) && low >= 0 && high <= SCALE_MAX;
@@ -136,17 +138,20 @@ export class Labels {
   }
 
   #cardOf(label, place) {
-    const area = element("fieldset", { class: "label-card" });
-    const legend = element("legend", {}, textElement("span", { class: "label-name", dir: "auto" }, label.name));
-    if (!label.required) legend.append(element("span", { class: "label-optional" }, "optional"));
-    const problem = element("p", { class: "problem", role: "alert" });
-    area.append(legend);
-    if (label.description) area.append(textElement("p", { class: "label-words", dir: "auto" }, label.description));
+    const area = element("div", { class: "label-card" });
+    const id = `label-${(numberOfCards += 1)}`;
+    const problem = element("p", { class: "problem", role: "alert", id: `${id}-problem` });
+    area.append(textElement("span", { class: "label-name", dir: "auto" }, label.name));
+    if (!label.required) area.append(element("span", { class: "label-optional", id: `${id}-optional` }, "optional"));
+    if (label.description) {
+      area.append(textElement("p", { class: "label-words", dir: "auto", id: `${id}-words` }, label.description));
+    }
     const make = { CATEGORICAL: choiceField, CONTINUOUS: numberField, FREEFORM: textField }[label.kind];
     const set = (value) => this.#set(label, value);
     const field = make(label, { set, value: () => this.values[label.name], picked: () => this.#picked(label) });
     const reason = reasonField((text) => this.#setReason(label, text));
     area.append(field.area, problem);
+    field.named.setAttribute("aria-describedby", `${id}-words ${id}-optional ${id}-problem`);
     if (label.kind !== "FREEFORM") area.append(reason.area);
     area.addEventListener("pointerdown", () => this.#setActive(place, false));
     area.addEventListener("focusin", () => this.#setActive(place, false));
@@ -201,6 +206,7 @@ function choiceField(label, { set, value, picked }) {
   if (!label.required && !label.multiple) area.append(clear);
   return {
     area,
+    named: area,
     draw: (shown) => {
       for (const [text, input] of inputs) {
         input.checked = label.multiple ? Boolean(shown?.labels?.includes(text)) : shown?.label === text;
@@ -246,7 +252,8 @@ function numberField(label, { set, value, picked }) {
   );
   const steps = element("div", { class: "scale", role: "group", "aria-label": label.name }, ...buttons);
   return {
-    area: element("div", { class: "number-area" }, scale.length ? steps : null, field),
+    area: element("div", { class: "number-area" }, scale.length ? steps : field),
+    named: scale.length ? steps : field,
     draw: (shown) => {
       if (!isTyping) field.value = shown?.score ?? "";
       buttons.forEach((one, place) => one.setAttribute("aria-pressed", String(shown?.score === scale[place])));
@@ -289,6 +296,7 @@ function textField(label, { set }) {
   });
   return {
     area: field,
+    named: field,
     text: field,
     draw: (shown) => {
       if (!isTyping) field.value = shown?.text ?? "";

@@ -22,7 +22,7 @@ export async function drawItems(area, queue) {
     if (cursor) query.set("cursor", cursor);
     const { data, next_cursor: next } = await callWhole("GET", `/queues/${queue.queue_id}/items?${query}`);
     rows = [...(cursor ? rows : []), ...data.map((one) => rowOf(one, queue))];
-    place.replaceChildren(table("Questions", ["Question", "Answer", "State", "People", ""], rows));
+    place.replaceChildren(table("Questions", ["Question", "Answer", "State", "People", "[Conversation]"], rows));
     const more = () => button("Show more", { class: "button" }, () => load(next).catch((error) => showError(error)));
     foot.replaceChildren(next ? more() : rows.length ? "" : element("p", { class: "card nothing" }, "None."));
   };

@@ -57,7 +57,7 @@ function daysOf(days) {
     const bar = barOf(answers, most);
     return [day, grouped(answers), bar];
   });
-  return element("section", {}, element("h2", {}, "By day"), table("Answers by day", ["Day", "Answers", ""], rows));
+  return element("section", {}, element("h2", {}, "By day"), table("Answers by day", ["Day", "Answers", "[Share]"], rows));
 }
 
 // The number beside it says the same.
@@ -100,7 +100,7 @@ function labelsOf(labels) {
       const rows = Object.entries(counts).map(([text, count]) => {
         return [textElement("span", { dir: "auto" }, text), grouped(count), barOf(count, total)];
       });
-      if (rows.length) section.append(table(name, ["Value", "Answers", ""], rows));
+      if (rows.length) section.append(table(name, ["Value", "Answers", "[Share]"], rows));
     }
     if (mean !== null && mean !== undefined) section.append(element("p", {}, `Mean ${Math.round(mean * 1000) / 1000}`));
     if (isEmpty) section.append(element("p", { class: "hint" }, "Nothing to count: this label is a text, or has no answers yet."));
@@ -136,7 +136,7 @@ function sentence(text) {
 
 function agreementTable(label) {
   const measures = label.gwet_ac2 ? [...MEASURES, ...ORDERED] : MEASURES;
-  const columns = ["", ...measures.map(([, text]) => text), "Questions"];
+  const columns = ["[People]", ...measures.map(([, text]) => text), "Questions"];
   const all = ["All people", ...measures.map(([key]) => shareOf(label[key], key)), grouped(label.items)];
   const pairs = (label.pairs ?? []).map((pair) => [
     textElement("span", { dir: "auto" }, `${pair.a.name ?? pair.a} and ${pair.b.name ?? pair.b}`),

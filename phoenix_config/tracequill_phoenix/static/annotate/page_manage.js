@@ -28,7 +28,8 @@ await start(async () => {
   }
   const tabs = element("div", { class: "manage-tabs", role: "tablist", "aria-label": "Manage" });
   const panel = element("div", { class: "manage-panel", role: "tabpanel", id: "manage-panel", tabindex: "-1" });
-  main.replaceChildren(element("div", { class: "page" }, tabs, panel));
+  const title = textElement("h1", { class: "off-screen", dir: "auto" }, `Manage ${queue.name}`);
+  main.replaceChildren(element("div", { class: "page" }, title, tabs, panel));
   for (const [name, text] of TABS) tabs.append(tabOf(name, text, queue));
   tabs.addEventListener("keydown", (event) => moveFocus(event, tabs));
   addEventListener("hashchange", () => show(queue, tabs, panel));

@@ -23,6 +23,11 @@ export class SelectionForm {
     this.#makeFields(projects);
     this.area = part("Which answers", this.grid, this.#expression(), this.#previewArea());
     this.area.addEventListener("input", (event) => this.#input(event));
+    // More is mostly of the kind that was added last.
+    if (queue?.where) {
+      this.where.value = queue.where;
+      this.isOwn = true;
+    }
     this.#projectChosen();
   }
 

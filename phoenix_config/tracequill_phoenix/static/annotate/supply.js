@@ -13,7 +13,7 @@ export class Supply {
   #timer = null;
   #lookAgain = null;
 
-  /** *events*: arrived(items), lost(itemIds), state(), failed(error). *held()* gives all item ids. */
+  /** *events*: arrived(items), lost(itemIds), state(), alive(), failed(error). *held()* gives all item ids. */
   constructor(queue, held, events) {
     this.path = `/queues/${queue.queue_id}`;
     this.seconds = queue.lease_seconds;
@@ -91,6 +91,7 @@ export class Supply {
     try {
       const found = await call("POST", `${this.path}/heartbeat`, { have });
       this.lastContact = Date.now();
+      this.events.alive();
       if (found.lost.length) this.events.lost(found.lost, since);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

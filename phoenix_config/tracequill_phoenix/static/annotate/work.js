@@ -50,6 +50,7 @@ export class Work {
       arrived: (items, itemId) => this.#arrived(items, itemId),
       lost: (itemIds, since) => this.#lost(itemIds, since),
       state: () => this.drawProgress(),
+      alive: () => dropNotice("server"),
       failed: (error, itemId) => this.#failed(error, itemId),
       look: () => this.supply.fill(this.line.ahead.length),
     });

@@ -31,8 +31,10 @@ export class WorkView {
     this.banner = element("div", { class: "banners" });
     this.facts = element("div", { class: "facts" });
     this.place = element("div", { class: "work-place" });
+    const title = textElement("h1", { class: "off-screen", dir: "auto" }, this.queue.name);
     const label = { class: "work-conversation", tabindex: "-1", role: "region", "aria-label": "Conversation" };
-    this.scroller = element("div", label, this.banner, this.facts, this.place);
+    const heading = element("h2", { class: "off-screen" }, "Conversation");
+    this.scroller = element("div", label, title, this.banner, this.facts, heading, this.place);
     this.problem = element("p", { class: "problem save-problem", role: "alert" });
     this.panel = element("aside", { class: "work-panel", "aria-label": "Your answer" });
     const scroller = element("div", { class: "panel-scroller" }, this.#instructions(), this.labels.area);
