@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .PHONY: help install up demo test test-unit test-faults check format lock browser javascript \
-	bench-start bench-ingest bench-proxy screenshot
+	bench-start bench-ingest bench-proxy bench-queue screenshot
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -65,6 +65,9 @@ bench-proxy: install ## the proxy beside nginx, LiteLLM and Portkey, in one run 
 	@sh bench/proxy/peers/tools.sh
 	@PYTHON=$(PYTHON) sh bench/proxy/peers/install.sh
 	$(BIN)/python -m bench.proxy
+
+bench-queue: install browser ## the annotation queue: one person at the page, fifty people at once
+	$(BIN)/python -m bench.queue
 
 screenshot: install browser ## make docs/images anew from a running demo
 	$(BIN)/python -m docs.images.make

@@ -18,7 +18,7 @@ from pathlib import Path
 import aiohttp
 
 from bench.ingest.meter import POSTGRES, Usage, fixed, metered
-from bench.ingest.servers import BenchError, Databases, clean_environment, connected, start, stop
+from bench.ingest.servers import BenchError, clean_environment, connected, start, stop
 from bench.queue.crowd import Order, Report
 from bench.queue.data import PROJECT
 from bench.queue.server import Caller, Json, Server, caller
@@ -65,7 +65,7 @@ class Worked:
 
 
 async def measure_crowd(
-    databases: Databases,
+    postgres_pid: int,
     server: Server,
     folder: Path,
     queue: Json,
@@ -96,7 +96,7 @@ async def measure_crowd(
             raise BenchError(f"the crowd did not start: {log.read_text()[-2000:]}")
         pids = {
             SERVER: server.process.pid,
-            POSTGRES: databases.postgres.pid,
+            POSTGRES: postgres_pid,
             CROWD: process.pid,
         }
         async with metered(fixed(pids)) as usage:
@@ -109,15 +109,15 @@ async def measure_crowd(
     finally:
         await stop(process)
     report = Report(**json.loads(line))
-    identifiers = [identifier for identifier, _ in people]
-    return Worked(order, report, await _check(server, order, report, identifiers), usage)
+    return Worked(order, report, await check(server.database_url, order, report, people), usage)
 
 
-async def _check(
-    server: Server, order: Order, report: Report, identifiers: Sequence[str]
+async def check(
+    url: str, order: Order, report: Report, people: Sequence[tuple[str, str]]
 ) -> Checked:
-    said = {row[0]: (identifiers[row[1]], row[2], row[3]) for row in report.acknowledged}
-    async with connected(server.database_url) as connection:
+    """Hold what *people* were told against the tables of the database at *url*."""
+    said = {row[0]: (people[row[1]][0], row[2], row[3]) for row in report.acknowledged}
+    async with connected(url) as connection:
         answers = await connection.fetch(_ANSWERS, order.queue_id)
         labels = await connection.fetch(_PHOENIX, order.queue_id)
     kept = {str(row["answer_id"]): (row["person"], row["item_id"], row["label"]) for row in answers}
