@@ -4,6 +4,9 @@ One statement gives out slots: it locks what it takes and steps over what others
 that any number of people ask at once and none waits for another. A person is given one slot of an
 item at most, and never an item that they answered, flagged or skipped. A lease that has run out
 stays with its person until somebody takes it. Knows no page, no answer and no Phoenix.
+
+Requests of one person, from two tabs, come one after the other: at once, neither would see what
+the other is being given, and the person would hold twice what was asked for.
 """
 
 from __future__ import annotations
@@ -20,9 +23,17 @@ from sqlalchemy.types import BigInteger
 
 _IDS = ARRAY(BigInteger)
 
+# Waits for other requests of this person about this queue, until the transaction ends. It must be
+# a statement of its own: the next one then sees what those have changed.
+_ONE_BY_ONE = text(
+    "SELECT pg_advisory_xact_lock(hashint8(:queue_id), hashtext(:person))"
+).bindparams(bindparam("queue_id", type_=BigInteger))
+
 # Others' slots of an item stand side by side in the order of the index: with overlap * count of
 # them locked there are slots of count items, one of each is taken, and the rest is let go at once
-# with the end of the transaction.
+# with the end of the transaction. Where somebody else, a manager who changes the order, has
+# changed a row meanwhile, Postgres evaluates the statement again for it and then counts ``mine``
+# too high: hence GREATEST.
 _TAKE = text(
     """
     WITH mine AS MATERIALIZED (
@@ -193,6 +204,7 @@ async def take(
         "seconds": seconds,
         "have": list(have),
     }
+    await _one_by_one(session, queue_id, person)
     for _ in range(_ATTEMPTS - 1):
         try:
             async with session.begin_nested():
@@ -201,6 +213,10 @@ async def take(
             if not is_collision(error):
                 raise
     return _in_order(await session.execute(_TAKE, values))
+
+
+async def _one_by_one(session: AsyncSession, queue_id: int, person: str) -> None:
+    await session.execute(_ONE_BY_ONE, {"queue_id": queue_id, "person": person})
 
 
 def _in_order(rows: object) -> list[Lease]:
@@ -224,6 +240,7 @@ async def renew(
     """Renew what *person* still holds; an item that is missing in the answer is lost."""
     if not have:
         return []
+    await _one_by_one(session, queue_id, person)
     values = {"queue_id": queue_id, "person": person, "have": list(have), "seconds": seconds}
     return list(await session.scalars(_RENEW, values))
 
@@ -238,6 +255,7 @@ async def release(
         "have": list(have),
         "all_of_them": not have,
     }
+    await _one_by_one(session, queue_id, person)
     return list(await session.scalars(_RELEASE, values))
 
 
