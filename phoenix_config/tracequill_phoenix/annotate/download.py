@@ -10,21 +10,17 @@ from __future__ import annotations
 import csv
 import io
 import re
-import tempfile
-import threading
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
 import orjson
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
 
 from tracequill_phoenix.annotate.labels import Label
+from tracequill_phoenix.annotate.workbook import Plain, Workbook
 
 Format = Literal["csv", "xlsx", "jsonl"]
 Cell = str | float | int | bool | list[str] | None
@@ -37,14 +33,7 @@ MEDIA_TYPES: Mapping[Format, str] = {
 
 # What begins a formula in Excel, LibreOffice or Google Sheets, in full width as well.
 _FORMULA = re.compile("\\s*[-=+@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
-# Excel's own limits.
-_CELL_CHARACTERS_MAX = 32_767
-_SHEET_ROWS_MAX = 1_048_576
-# Characters that XML 1.0, and so a workbook, cannot hold.
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
-_CUT = "… [cut]"
 _NAME_MAX = 80
-_CHUNK_BYTES = 256 * 1024
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -178,7 +167,7 @@ def harmless(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def _flat(cell: Cell) -> str | float | int | bool | None:
+def flat(cell: Cell) -> Plain:
     """Give what a spreadsheet's cell holds; numbers stay numbers."""
     if isinstance(cell, list):
         cell = "; ".join(cell)
@@ -191,7 +180,7 @@ def _flat(cell: Cell) -> str | float | int | bool | None:
 def csv_rows(rows: Sequence[Sequence[Cell]]) -> bytes:
     """Give *rows* as csv."""
     lines = io.StringIO(newline="")
-    csv.writer(lines).writerows([_flat(cell) for cell in row] for row in rows)
+    csv.writer(lines).writerows([flat(cell) for cell in row] for row in rows)
     return lines.getvalue().encode("utf-8", "replace")
 
 
@@ -208,67 +197,33 @@ def jsonl_rows(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> bytes:
     )
 
 
-# --- workbook --------------------------------------------------------------------------------
+# --- a file, piece by piece -------------------------------------------------------------------
 
 
-class WorkbookFile:
-    """A workbook that is written row by row to disk, and read back in pieces once it is whole."""
+class File:
+    """A file of one kind: rows go in, and what comes out, one after the other, is the file."""
 
-    def __init__(self, titles: Sequence[str], *, sheet_rows_max: int = _SHEET_ROWS_MAX) -> None:
-        # Whoever waits may leave while a thread is still writing.
-        self._lock = threading.Lock()
-        self._titles = titles
-        self._sheet_rows_max = sheet_rows_max
-        self._book = Workbook(write_only=True)
-        self._begin_sheet()
+    def __init__(self, kind: Format, layout: Layout) -> None:
+        self._kind, self._layout = kind, layout
+        self._titles = layout.titles()
+        self._book = None
+        if kind == "xlsx":
+            self._book = Workbook([harmless(title) for title in self._titles])
 
-    def _begin_sheet(self) -> None:
-        self._sheet = self._book.create_sheet()
-        self._sheet.freeze_panes = "A2"
-        self._rows = 0
-        self._append(self._titles)
+    def begin(self) -> bytes:
+        """Give what comes before all rows."""
+        return csv_head(self._titles) if self._kind == "csv" else b""
 
-    def add(self, rows: Sequence[Sequence[Cell]]) -> None:
-        """Write *rows*; a sheet that is full is followed by another."""
-        with self._lock:
-            for row in rows:
-                if self._rows == self._sheet_rows_max:
-                    self._begin_sheet()
-                self._append(row)
+    def add(self, items: Sequence[Item]) -> bytes:
+        """Give the rows of *items*."""
+        rows = [self._layout.cells(item) for item in items]
+        if self._book is not None:
+            return self._book.add([[flat(cell) for cell in row] for row in rows])
+        return csv_rows(rows) if self._kind == "csv" else jsonl_rows(self._titles, rows)
 
-    def _append(self, row: Sequence[Cell]) -> None:
-        self._sheet.append([self._cell(cell) for cell in row])
-        self._rows += 1
-
-    def _cell(self, cell: Cell) -> Any:
-        flat = _flat(cell)
-        if not isinstance(flat, str):
-            return flat
-        text = _NOT_XML.sub("�", flat)
-        if len(text) > _CELL_CHARACTERS_MAX:
-            text = text[: _CELL_CHARACTERS_MAX - len(_CUT)] + _CUT
-        written = WriteOnlyCell(self._sheet, text)
-        written.data_type = "s"  # never a formula, an error or a date
-        return written
-
-    def chunks(self) -> Iterator[bytes]:
-        """Finish the file, and give it in pieces."""
-        with tempfile.TemporaryDirectory(prefix="tracequill-") as folder:
-            path = Path(folder) / "results.xlsx"
-            with self._lock:
-                self._book.save(path)
-            with path.open("rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    yield chunk
-
-    def discard(self) -> None:
-        """Delete what was written, where nobody waits for it any more."""
-        with self._lock:
-            for sheet in self._book.worksheets:
-                if sheet.closed:  # openpyxl has deleted its file when it saved
-                    continue
-                sheet.close()
-                Path(sheet._writer.out).unlink(missing_ok=True)  # type: ignore[attr-defined]
+    def end(self) -> bytes:
+        """Give what comes behind all rows."""
+        return b"" if self._book is None else self._book.end()
 
 
 # --- its name --------------------------------------------------------------------------------

@@ -11,32 +11,25 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
 from phoenix.db import models
 from phoenix.server.types import DbSessionFactory
-from sqlalchemy import func, select, text, tuple_
+from sqlalchemy import ColumnElement, Text, cast, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tracequill_phoenix.annotate.conversation import conversation_of
-from tracequill_phoenix.annotate.download import (
-    Decided,
-    Format,
-    Given,
-    Item,
-    Layout,
-    WorkbookFile,
-    csv_head,
-    csv_rows,
-    jsonl_rows,
-)
+from tracequill_phoenix.annotate.download import Decided, File, Format, Given, Item, Layout
 from tracequill_phoenix.annotate.people import names_of
 from tracequill_phoenix.annotate.queues import Queue
 from tracequill_phoenix.annotate.tables import answers, consensus, in_force, inputs, items
 
-BATCH_ITEMS = 200
+# What is read at once keeps all others waiting, so it is little.
+BATCH_ITEMS = 100
 # Spans of questions that nobody has answered, at once; larger ones, as stored, stay unread.
-_SPANS = 50
+_SPANS = 20
 _SPAN_STORED_BYTES_MAX = 1024 * 1024
-_TEXT_MAX = 20_000
+# What a copy keeps to be searched ends here; the whole text is in its source.
+_KEPT_MAX = 20_000
 
 _EXPLAINED = text(
     """
@@ -52,33 +45,14 @@ _EXPLAINED = text(
 
 
 async def file_of(database: DbSessionFactory, queue: Queue, kind: Format) -> AsyncIterator[bytes]:
-    """Give the file piece by piece."""
+    """Give the file piece by piece, made in a thread: others get their turn meanwhile."""
     async with database() as session:
         layout = await layout_of(session, queue)
-    titles = layout.titles()
-    if kind == "xlsx":
-        async for chunk in _workbook(database, queue, layout):
-            yield chunk
-        return
-    if kind == "csv":
-        yield csv_head(titles)
+    file = File(kind, layout)
+    yield file.begin()
     async for batch in batches(database, queue):
-        rows = [layout.cells(item) for item in batch]
-        yield csv_rows(rows) if kind == "csv" else jsonl_rows(titles, rows)
-
-
-async def _workbook(
-    database: DbSessionFactory, queue: Queue, layout: Layout
-) -> AsyncIterator[bytes]:
-    book = WorkbookFile(layout.titles())
-    try:
-        async for batch in batches(database, queue):
-            await asyncio.to_thread(book.add, [layout.cells(item) for item in batch])
-        chunks = book.chunks()
-        while chunk := await asyncio.to_thread(next, chunks, b""):
-            yield chunk
-    finally:
-        await asyncio.to_thread(book.discard)
+        yield await asyncio.to_thread(file.add, batch)
+    yield await asyncio.to_thread(file.end)
 
 
 async def layout_of(session: AsyncSession, queue: Queue) -> Layout:
@@ -122,15 +96,20 @@ async def _items(session: AsyncSession, queue: Queue, rows: Sequence[Any]) -> li
     given = await _given(session, shown)
     decided = await _decided(session, shown)
     texts = await texts_of(session, [row.span_id for row in rows if row.question is None])
+    whole = await _whole_texts(session, [row.item_id for row in rows if _is_cut(row)])
     found = []
     for row in rows:
-        question, answer = texts.get(row.span_id, ("", ""))
+        question, answer = row.question, row.answer
+        if row.question is None:
+            question, answer = texts.get(row.span_id, ("", ""))
+        elif row.item_id in whole:
+            question, answer = whole[row.item_id]
         found.append(
             Item(
                 number=row.number,
                 state="done" if row.done_at is not None else "open",
-                question=question if row.question is None else row.question,
-                answer=answer if row.answer is None else row.answer,
+                question=question,
+                answer=answer,
                 project=row.project,
                 session_id=row.session_id,
                 trace_id=row.trace_id,
@@ -143,16 +122,30 @@ async def _items(session: AsyncSession, queue: Queue, rows: Sequence[Any]) -> li
     return found
 
 
+# Of a correction the text alone: its message and its diff say it again.
+_GIVEN: tuple[ColumnElement[Any], ...] = (
+    answers.c.item_id,
+    answers.c.person,
+    answers.c["values"].label("said"),
+    answers.c.correction["text"].as_string().label("correction"),
+    answers.c.shown_at,
+    answers.c.first_key_at,
+    answers.c.submitted_at,
+    answers.c["keys"].label("keys_pressed"),
+    answers.c.answered_at,
+)
+
+
 async def _given(session: AsyncSession, item_ids: list[int]) -> dict[int, dict[str, Given]]:
     found: dict[int, dict[str, Given]] = {}
-    rows = await session.execute(select(answers).where(answers.c.item_id.in_(item_ids), in_force))
+    rows = await session.execute(select(*_GIVEN).where(answers.c.item_id.in_(item_ids), in_force))
     for row in rows:
         found.setdefault(row.item_id, {})[row.person] = Given(
-            row.values,
-            row.correction["text"] if row.correction else None,
+            row.said,
+            row.correction,
             _seconds(row.shown_at, row.submitted_at),
             _seconds(row.shown_at, row.first_key_at),
-            row.keys,
+            row.keys_pressed,
             row.answered_at,
         )
     return found
@@ -177,6 +170,23 @@ async def _decided(session: AsyncSession, item_ids: list[int]) -> dict[int, Deci
     }
 
 
+def _is_cut(row: Any) -> bool:
+    """Whether the texts that are kept to be searched may be the beginnings of longer ones."""
+    return row.question is not None and _KEPT_MAX in (len(row.question), len(row.answer))
+
+
+async def _whole_texts(session: AsyncSession, item_ids: list[int]) -> dict[int, tuple[str, str]]:
+    """Read question and answer from the copies of what was judged."""
+    texts: dict[int, tuple[str, str]] = {}
+    for item_id in item_ids:
+        source = await session.scalar(
+            select(cast(inputs.c.source, Text)).where(inputs.c.item_id == item_id)
+        )
+        if source is not None:
+            texts[item_id] = await asyncio.to_thread(_texts, source)
+    return texts
+
+
 async def texts_of(session: AsyncSession, span_ids: list[str]) -> dict[str, tuple[str, str]]:
     """Read question and answer of spans that nobody has judged, so that there is no copy yet."""
     texts: dict[str, tuple[str, str]] = {}
@@ -185,7 +195,7 @@ async def texts_of(session: AsyncSession, span_ids: list[str]) -> dict[str, tupl
             await session.execute(
                 select(
                     models.Span.span_id,
-                    models.Span.attributes,
+                    cast(models.Span.attributes, Text).label("attributes"),
                     models.Span.name,
                     models.Span.start_time,
                     models.Span.end_time,
@@ -202,12 +212,20 @@ async def texts_of(session: AsyncSession, span_ids: list[str]) -> dict[str, tupl
 def _read(spans: Sequence[Any]) -> dict[str, tuple[str, str]]:
     texts = {}
     for span in spans:
-        conversation = conversation_of(
-            attributes=span.attributes,
-            name=span.name,
-            start_time=span.start_time.isoformat(),
-            end_time=span.end_time.isoformat(),
-        )
-        question, answer = str(conversation["question"]), str(conversation["answer"]["text"])
-        texts[span.span_id] = (question[:_TEXT_MAX], answer[:_TEXT_MAX])
+        arguments = {
+            "attributes": orjson.loads(span.attributes),
+            "name": span.name,
+            "start_time": span.start_time.isoformat(),
+            "end_time": span.end_time.isoformat(),
+        }
+        texts[span.span_id] = _of_conversation(arguments)
     return texts
+
+
+def _texts(source: str) -> tuple[str, str]:
+    return _of_conversation(orjson.loads(source))
+
+
+def _of_conversation(arguments: dict[str, Any]) -> tuple[str, str]:
+    conversation = conversation_of(**arguments)
+    return str(conversation["question"]), str(conversation["answer"]["text"])

@@ -7,11 +7,14 @@ thread: a page of somebody who annotates does not wait for a page of figures.
 from __future__ import annotations
 
 import asyncio
+import math
+import struct
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from phoenix.server.types import DbSessionFactory
-from sqlalchemy import ARRAY, Select, Table, Text, and_, bindparam, case, func, select, text
+from sqlalchemy import ARRAY, Table, Text, and_, bindparam, case, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tracequill_phoenix.annotate.agreement import LabelAgreement, agreement_in
@@ -28,10 +31,27 @@ from tracequill_phoenix.annotate.queues import Queue
 from tracequill_phoenix.annotate.ratings_read import Found, found, table_of
 from tracequill_phoenix.annotate.tables import answers, flags, in_force, items, skips, slots
 
-_ROWS_AT_ONCE = 1000
 # Agreement takes a second and a few hundred megabytes where there is most to compare.
 _ONE_AT_A_TIME = asyncio.Semaphore(1)
 
+# All answers as one string of bytes: a hundred thousand rows, one by one, would hold up all pages.
+_ANSWERED = text(
+    """
+    WITH said AS MATERIALIZED (
+        SELECT person, extract(epoch FROM answered_at)::double precision AS at,
+            coalesce(extract(epoch FROM submitted_at - shown_at), 'NaN')::double precision AS took
+        FROM tracequill.annotation_answers
+        WHERE queue_id = :queue_id AND undone_at IS NULL AND replaced_at IS NULL
+    ), people AS (
+        SELECT person, (row_number() OVER ())::integer - 1 AS place
+        FROM (SELECT DISTINCT person FROM said) AS each
+    )
+    SELECT (SELECT array_agg(person ORDER BY place) FROM people) AS people,
+        (SELECT string_agg(int4send(place) || float8send(at) || float8send(took), '')
+         FROM said JOIN people USING (person)) AS said
+    """
+)
+_ANSWERED_ROW = struct.Struct("!idd")
 _COUNTS = text(
     """
     SELECT label.key AS name, said.choice, count(*) AS times
@@ -84,18 +104,8 @@ _MEANS = text(
 async def progress(session: AsyncSession, queue: Queue) -> dict[str, Any]:
     """Give the progress of *queue* as the API shows it."""
     queue_id = queue.queue_id
-    seconds = func.extract("epoch", answers.c.submitted_at - answers.c.shown_at)
-    rows = await _all(
-        session,
-        select(answers.c.person, answers.c.answered_at, seconds).where(
-            answers.c.queue_id == queue_id, in_force
-        ),
-    )
-    done = [
-        Answered(person, at, max(float(took), 0.0) if took is not None else None)
-        for person, at, took in rows
-    ]
-    found = await asyncio.to_thread(progress_of, done)
+    row = (await session.execute(_ANSWERED, {"queue_id": queue_id})).one()
+    found = await asyncio.to_thread(_progress, row.people or [], bytes(row.said or b""))
     counted = (
         await session.execute(
             select(func.count().label("items"), func.count(items.c.done_at).label("done")).where(
@@ -131,6 +141,17 @@ async def progress(session: AsyncSession, queue: Queue) -> dict[str, Any]:
         "people": [_person(person, names, found, each.get(person, {})) for person in shown],
         "labels": await _label_counts(session, queue),
     }
+
+
+def _progress(people: Sequence[str], said: bytes) -> Progress:
+    return progress_of(
+        Answered(
+            people[place],
+            datetime.fromtimestamp(at, UTC),
+            None if math.isnan(took) else max(took, 0.0),
+        )
+        for place, at, took in _ANSWERED_ROW.iter_unpack(said)
+    )
 
 
 def _person(
@@ -208,12 +229,6 @@ async def agreement(database: DbSessionFactory, queue: Queue) -> dict[str, Any]:
             names = await names_of(session, {person for _, one in said for person in one.people})
         compared = await asyncio.to_thread(_agreement, said)
     return {"labels": [_agreement_json(label, names) for label in compared]}
-
-
-async def _all(session: AsyncSession, statement: Select[Any]) -> list[Any]:
-    """Read many rows; between some of them others get their turn."""
-    result = await session.stream(statement, execution_options={"yield_per": _ROWS_AT_ONCE})
-    return [row async for part in result.partitions() for row in part]
 
 
 def _agreement(said: Sequence[tuple[Label, Found]]) -> list[LabelAgreement]:

@@ -338,6 +338,23 @@ def test_the_download_has_a_row_for_every_question_in_each_format(
     ana.get(url_of(queue, "download?format=exe"), status=422)
 
 
+def test_a_long_answer_is_whole_in_the_download_and_cut_only_where_a_cell_ends(
+    phoenix_server: PhoenixServer, ana: Worker
+) -> None:
+    text = "word " * 8000 + "end"
+    write_calls(phoenix_server, "long", [Call(text, text), Call(text, text)])
+    queue = ana.create("long", "long")
+    ana.answer(ana.lease(queue)[0])
+
+    lines = [json.loads(line) for line in fetched(ana, queue, "jsonl").text.splitlines()]
+    book = openpyxl.load_workbook(io.BytesIO(fetched(ana, queue, "xlsx").content))
+
+    assert [(line["question"], line["answer"]) for line in lines] == [(text, text)] * 2
+    assert [row["answer"] for row in table(ana, queue)] == [text, text]
+    cells = [row[3] for row in book.worksheets[0].iter_rows(min_row=2, values_only=True)]
+    assert [str(cell)[-7:] for cell in cells] == ["… [cut]"] * 2
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

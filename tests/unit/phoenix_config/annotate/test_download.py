@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import tempfile
-import tracemalloc
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import openpyxl
@@ -17,12 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracequill_phoenix.annotate.download import (
-    Cell,
     Decided,
+    File,
     Given,
     Item,
     Layout,
-    WorkbookFile,
     content_disposition,
     csv_head,
     csv_rows,
@@ -79,10 +75,6 @@ def from_csv(data: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")))
 
 
-def from_xlsx(book: WorkbookFile) -> openpyxl.Workbook:
-    return openpyxl.load_workbook(io.BytesIO(b"".join(book.chunks())))
-
-
 def test_a_row_has_a_column_for_each_person_and_label_and_for_the_consensus() -> None:
     data = csv_head(LAYOUT.titles()) + csv_rows([LAYOUT.cells(judged())])
 
@@ -127,10 +119,11 @@ def test_a_line_of_json_has_the_same_columns_with_values_as_they_are() -> None:
 
 
 def test_a_workbook_has_the_same_cells_and_no_formula() -> None:
-    book = WorkbookFile(LAYOUT.titles())
-    book.add([LAYOUT.cells(judged()), LAYOUT.cells(item(2, question="=1+1", answer="#N/A"))])
+    file = File("xlsx", LAYOUT)
+    second_item = item(2, question="=1+1", answer="#N/A")
+    data = file.begin() + file.add([judged()]) + file.add([second_item]) + file.end()
 
-    head, first, second = from_xlsx(book).worksheets[0].iter_rows()
+    head, first, second = openpyxl.load_workbook(io.BytesIO(data)).worksheets[0].iter_rows()
 
     titles = [cell.value for cell in head]
     assert titles == LAYOUT.titles()
@@ -186,74 +179,6 @@ def test_any_text_comes_back_from_csv_and_never_begins_a_formula(text: str) -> N
     assert row[0] in (text, "'" + text)
     assert row[0][:1] not in ("=", "+", "-", "@", "\t", "\r", "\n")
     assert row[1] == "end"
-
-
-@given(st.text())
-def test_any_text_can_be_written_to_a_workbook(text: str) -> None:
-    book = WorkbookFile(["question"])
-    book.add([[text]])
-
-    cell = from_xlsx(book).worksheets[0]["A2"]
-
-    assert cell.data_type != "f"
-
-
-def test_a_text_longer_than_a_cell_is_cut_and_says_so() -> None:
-    book = WorkbookFile(["question"])
-    book.add([["x" * 40_000]])
-
-    value = from_xlsx(book).worksheets[0]["A2"].value
-
-    assert isinstance(value, str)
-    assert len(value) == 32_767
-    assert value.endswith("[cut]")
-
-
-def test_a_full_sheet_is_followed_by_another_with_the_same_head() -> None:
-    book = WorkbookFile(["item"], sheet_rows_max=3)
-    book.add([[number] for number in range(5)])
-
-    sheets = from_xlsx(book).worksheets
-
-    assert [[row[0] for row in sheet.values] for sheet in sheets] == [
-        ["item", 0, 1],
-        ["item", 2, 3],
-        ["item", 4],
-    ]
-
-
-def test_a_workbook_that_nobody_waits_for_leaves_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    book = WorkbookFile(["question"])
-    book.add([["what somebody wrote"]])
-    assert list(tmp_path.iterdir())
-
-    book.discard()
-
-    assert list(tmp_path.iterdir()) == []
-    whole = WorkbookFile(["question"])
-    for _ in whole.chunks():
-        pass
-    whole.discard()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_memory_for_a_workbook_does_not_grow_with_its_rows() -> None:
-    def peak(rows: int) -> int:
-        tracemalloc.start()
-        book = WorkbookFile(["question"])
-        for _ in range(rows // 100):
-            batch: list[list[Cell]] = [[f"{number} " + "x" * 500] for number in range(100)]
-            book.add(batch)
-        for _ in book.chunks():
-            pass
-        highest = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return highest
-
-    assert peak(4000) < 1.5 * peak(1000) + 500_000
 
 
 def test_two_columns_never_have_one_title() -> None:
