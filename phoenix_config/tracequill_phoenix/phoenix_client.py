@@ -56,6 +56,10 @@ class PhoenixClient:
         """Give the JSON that POST *path* answers."""
         return self._call("POST", path, json=body)
 
+    def patch(self, path: str, body: object) -> Any:
+        """Give the JSON that PATCH *path* answers."""
+        return self._call("PATCH", path, json=body)
+
     def put(self, path: str, body: object = None) -> Any:
         """Give the JSON that PUT *path* answers."""
         return self._call("PUT", path, json=body)

@@ -1,7 +1,7 @@
 """A provision file meets the running Phoenix: what is missing is created, what differs is updated.
 
 In comes a checked ``Provision``; out come the changes, made or only planned. Nothing is ever
-deleted, and a second run changes nothing. Only Phoenix's own REST API is used.
+deleted, and a second run changes nothing. Phoenix's own REST API is used; ours for queues.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from tracequill.errors import UsageError
-from tracequill_phoenix.provision_file import ConfigEntry, ProjectEntry, Provision
+from tracequill_phoenix.provision_file import ConfigEntry, ProjectEntry, Provision, QueueEntry
+from tracequill_phoenix.provision_queues import provision_queues
 
 _UNKNOWN_ID = ""  # of what a dry run would create
 
@@ -19,7 +20,11 @@ _UNKNOWN_ID = ""  # of what a dry run would create
 class Phoenix(Protocol):
     """The part of ``PhoenixClient`` that is used."""
 
+    def get(self, path: str, **params: Any) -> Any: ...
+
     def post(self, path: str, body: object) -> Any: ...
+
+    def patch(self, path: str, body: object) -> Any: ...
 
     def put(self, path: str, body: object = None) -> Any: ...
 
@@ -30,7 +35,7 @@ class Phoenix(Protocol):
 class Change:
     """What became, or would become, of one thing in the file."""
 
-    kind: Literal["project", "annotation config", "shown in"]
+    kind: Literal["project", "annotation config", "shown in", "queue"]
     name: str
     result: Literal["created", "updated", "unchanged"]
 
@@ -38,8 +43,8 @@ class Change:
 def provision(phoenix: Phoenix, wanted: Provision, *, dry_run: bool = False) -> list[Change]:
     """Make Phoenix hold what *wanted* says; with *dry_run* only find out.
 
-    Raises UsageError, before anything is changed, for a project that exists nowhere, and
-    CommandError for what Phoenix refuses.
+    Raises UsageError, before anything is changed, for a project or an annotation config that
+    exists nowhere, and CommandError for what Phoenix refuses.
     """
     projects = {
         project["name"]: project
@@ -51,6 +56,7 @@ def provision(phoenix: Phoenix, wanted: Provision, *, dry_run: bool = False) -> 
     }
     configs = {config["name"]: config for config in phoenix.pages("/v1/annotation_configs")}
     _refuse_unknown_projects(wanted, set(projects))
+    _refuse_unknown_labels(wanted, set(configs))
     changes: list[Change] = []
     for entry in wanted.projects:
         changes.append(_project(phoenix, entry, projects, dry_run))
@@ -60,20 +66,48 @@ def provision(phoenix: Phoenix, wanted: Provision, *, dry_run: bool = False) -> 
             changes.append(
                 _show(phoenix, config.name, name, configs[config.name], projects[name], dry_run)
             )
+    there = [queue for queue in wanted.queues if not _is_planned(queue, projects, dry_run)]
+    found = dict(zip(there, provision_queues(phoenix, there, dry_run=dry_run), strict=True))
+    changes += [Change("queue", queue.name, found.get(queue, "created")) for queue in wanted.queues]
     return changes
+
+
+def _is_planned(entry: QueueEntry, projects: dict[str, Any], dry_run: bool) -> bool:
+    """Whether the queue's project is one that a dry run would create, where nothing is found."""
+    return dry_run and projects[entry.project]["id"] == _UNKNOWN_ID
 
 
 def _refuse_unknown_projects(wanted: Provision, existing: set[str]) -> None:
     known = existing | {project.name for project in wanted.projects}
-    for config in wanted.annotation_configs:
-        for name in config.projects:
-            if name not in known:
-                near = difflib.get_close_matches(name, sorted(known), n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else "Add it to projects."
+    uses = [
+        (config.line, f"annotation config {config.name!r} is to be shown in", name)
+        for config in wanted.annotation_configs
+        for name in config.projects
+    ]
+    uses += [(queue.line, f"queue {queue.name!r} is of", queue.project) for queue in wanted.queues]
+    for line, what, name in uses:
+        if name not in known:
+            raise UsageError(
+                f"{wanted.path}, line {line}: {what} the project {name!r}, which does not exist. "
+                f"{_hint(name, known, 'projects')}"
+            )
+
+
+def _refuse_unknown_labels(wanted: Provision, existing: set[str]) -> None:
+    known = existing | {config.name for config in wanted.annotation_configs}
+    for queue in wanted.queues:
+        for label in queue.labels:
+            if label.name not in known:
                 raise UsageError(
-                    f"{wanted.path}, line {config.line}: annotation config {config.name!r} is to "
-                    f"be shown in the project {name!r}, which does not exist. {hint}"
+                    f"{wanted.path}, line {queue.line}: queue {queue.name!r} asks for "
+                    f"{label.name!r}, which is no annotation config. "
+                    f"{_hint(label.name, known, 'annotation_configs')}"
                 )
+
+
+def _hint(name: str, known: set[str], key: str) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"Add it to {key}."
 
 
 def _project(

@@ -16,6 +16,7 @@ import yaml
 from tracequill.errors import UsageError
 
 TYPES = ("categorical", "continuous", "freeform")
+ORDERS = ("newest", "oldest", "random")
 DIRECTIONS = ("maximize", "minimize", "none")
 
 
@@ -45,12 +46,40 @@ class ConfigEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueLabel:
+    """One annotation config that a queue asks for."""
+
+    name: str
+    required: bool
+    multiple: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """One entry of ``queues``; what is None leaves what is there."""
+
+    name: str
+    project: str
+    where: str
+    labels: tuple[QueueLabel, ...]
+    overlap: int | None
+    order: str | None
+    sample: int | None
+    every_llm_span: bool
+    members: tuple[str, ...] | None
+    assigned_only: bool | None
+    instructions: str | None
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class Provision:
     """A provision file, checked."""
 
     path: str
     projects: tuple[ProjectEntry, ...]
     annotation_configs: tuple[ConfigEntry, ...]
+    queues: tuple[QueueEntry, ...] = ()
 
 
 def read_provision(path: Path) -> Provision:
@@ -78,13 +107,15 @@ def parse_provision(text: str, path: str) -> Provision:
         problem = getattr(error, "problem", None) or "it cannot be read"
         raise UsageError(f"{where}: this is not valid YAML: {problem}. Correct it.") from error
     if root is None:
-        raise UsageError(f"{path} is empty. List projects and annotation_configs in it.")
-    top = _Mapping(root, path, "", ("projects", "annotation_configs"))
+        raise UsageError(f"{path} is empty. List projects, annotation_configs and queues in it.")
+    top = _Mapping(root, path, "", ("projects", "annotation_configs", "queues"))
     projects = tuple(_project(item) for item in top.mappings("projects", ("name", "description")))
     configs = tuple(_config(item) for item in top.mappings("annotation_configs", _CONFIG_KEYS))
     _refuse_twins(path, "project", projects)
+    queues = tuple(_queue(item) for item in top.mappings("queues", _QUEUE_KEYS))
     _refuse_twins(path, "annotation config", configs)
-    return Provision(path, projects, configs)
+    _refuse_twins(path, "queue", queues)
+    return Provision(path, projects, configs, queues)
 
 
 _CONFIG_KEYS = (
@@ -98,6 +129,20 @@ _CONFIG_KEYS = (
     "threshold",
     "projects",
 )
+_QUEUE_KEYS = (
+    "name",
+    "project",
+    "where",
+    "labels",
+    "overlap",
+    "order",
+    "sample",
+    "every_llm_span",
+    "members",
+    "assigned_only",
+    "instructions",
+)
+_OVERLAP_MAX = 20
 _ONLY_OF = {
     "values": ("categorical",),
     "lower_bound": ("continuous", "freeform"),
@@ -147,7 +192,40 @@ def _value(entry: _Mapping) -> tuple[str, float | None]:
     return entry.name("label"), entry.number("score")
 
 
-def _refuse_twins(path: str, what: str, entries: Iterable[ProjectEntry | ConfigEntry]) -> None:
+def _queue(entry: _Mapping) -> QueueEntry:
+    labels = tuple(
+        QueueLabel(item, required=True, multiple=False)
+        if isinstance(item, str)
+        else QueueLabel(
+            item.name("name"), item.flag("required", True), item.flag("multiple", False)
+        )
+        for item in entry.texts_or_mappings("labels", ("name", "required", "multiple"))
+    )
+    if not labels:
+        raise entry.wrong("labels", "must list at least one annotation config")
+    names = [label.name for label in labels]
+    for name in names:
+        if names.count(name) > 1:
+            raise entry.wrong("labels", f"lists {name!r} twice. Remove one")
+    return QueueEntry(
+        name=entry.name("name"),
+        project=entry.name("project"),
+        where=(entry.optional_text("where") or "").strip(),
+        labels=labels,
+        overlap=entry.whole("overlap", _OVERLAP_MAX),
+        order=entry.choice("order", ORDERS, None) if entry.has("order") else None,
+        sample=entry.whole("sample", None),
+        every_llm_span=entry.flag("every_llm_span", False),
+        members=entry.texts("members") if entry.has("members") else None,
+        assigned_only=entry.flag("assigned_only", False) if entry.has("assigned_only") else None,
+        instructions=entry.optional_text("instructions"),
+        line=entry.line,
+    )
+
+
+def _refuse_twins(
+    path: str, what: str, entries: Iterable[ProjectEntry | ConfigEntry | QueueEntry]
+) -> None:
     seen: dict[str, int] = {}
     for entry in entries:
         if entry.name in seen:
@@ -219,6 +297,33 @@ class _Mapping:
             shown = repr(shown) if isinstance(shown, str) else "not a number"
             raise self.wrong(key, f"is {shown}; it must be a number")
         return float(value)
+
+    def whole(self, key: str, highest: int | None) -> int | None:
+        """Give a whole number from 1 to *highest*."""
+        number = self.number(key)
+        if number is None:
+            return None
+        if number < 1 or number != int(number) or (highest is not None and number > highest):
+            most = f" to {highest}" if highest else " on"
+            raise self.wrong(key, f"is {number:g}; it must be a whole number from 1{most}")
+        return int(number)
+
+    def flag(self, key: str, default: bool) -> bool:
+        node = self._nodes.get(key)
+        if node is None:
+            return default
+        if node.tag != "tag:yaml.org,2002:bool":
+            shown = repr(node.value) if isinstance(node, yaml.ScalarNode) else "neither"
+            raise self.wrong(key, f"is {shown}; it must be true or false")
+        return bool(yaml.SafeLoader("").construct_object(node))
+
+    def texts_or_mappings(self, key: str, keys: tuple[str, ...]) -> list[str | _Mapping]:
+        return [
+            self._text(node, key)
+            if isinstance(node, yaml.ScalarNode)
+            else _Mapping(node, self._path, f"{self._key(key)}[{number}]", keys)
+            for number, node in enumerate(self._sequence(key))
+        ]
 
     def texts(self, key: str) -> tuple[str, ...]:
         found: list[str] = []

@@ -1,4 +1,4 @@
-"""``tracequill provision``: projects and annotation configs from a YAML file."""
+"""``tracequill provision``: projects, annotation configs and queues from a YAML file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def provision(
         bool, typer.Option("--json", help="Answer one JSON object, for machines.")
     ] = False,
 ) -> None:
-    """Create the projects and annotation configs of FILE in Phoenix, or update them.
+    """Create the projects, annotation configs and queues of FILE in Phoenix, or update them.
 
     Safe to run again; nothing is ever deleted.
     """
