@@ -55,7 +55,7 @@ async def measure_opening(browser: Browser, server: Server, queue: Json, times: 
         async with new_page(browser, server.base_url, f"opener {number}") as page:
             await page.goto(address(server, queue), wait_until="commit")
             found.append(await until(page, "ours", {"marker": "Question "}))
-            await _release(page)
+            await _leave(page, server, queue)
     return found
 
 
@@ -79,7 +79,7 @@ async def measure_pace(
         await _saved(page)
         measures = await page.evaluate(_MEASURES)
         shown = sorted((await watched(page, "shown")).values())
-        await _release(page)
+        await _leave(page, server, queue)
     painted = [duration for _, duration in measures]
     return Paced(pace_seconds, seconds, 2 * number, painted, shown_ms(measures, shown))
 
@@ -111,8 +111,12 @@ async def _saved(page: Page) -> None:
     raise BenchError("something was never saved")
 
 
-async def _release(page: Page) -> None:
-    """Leave, so that the questions it held are given back before others ask for them."""
-    async with page.expect_request("**/release"):
-        await page.goto("about:blank")
-    await page.wait_for_timeout(100)
+async def _leave(page: Page, server: Server, queue: Json) -> None:
+    """Close the page and have all questions given back before others ask for them."""
+    await page.goto("about:blank")
+    path = f"{server.base_url}/tracequill/api/queues/{queue['queue_id']}/release"
+    said = await page.context.request.post(
+        path, data={"have": []}, headers={"Origin": server.base_url}
+    )
+    if not said.ok:
+        raise BenchError(f"nothing was given back: {await said.text()}")
