@@ -17,21 +17,17 @@ from openinference.semconv.trace import OpenInferenceMimeTypeValues, SpanAttribu
 
 from tracequill_collector.errors import PermanentError
 from tracequill_collector.exchange import Exchange
-from tracequill_collector.recorder import (
-    anthropic,
-    aws_plain,
-    bedrock,
-    bedrock_agent,
-    bedrock_guardrail,
-    gemini,
-    ollama,
-    openai,
-    rerank,
-    sagemaker,
-)
+from tracequill_collector.recorder import ollama, rerank, sagemaker
+from tracequill_collector.recorder.anthropic import endpoints as anthropic
+from tracequill_collector.recorder.aws import plain as aws_plain
+from tracequill_collector.recorder.bedrock import guardrail as bedrock_guardrail
+from tracequill_collector.recorder.bedrock import runtime as bedrock
+from tracequill_collector.recorder.bedrock_agent import runtime as bedrock_agent
 from tracequill_collector.recorder.body import parse_json, to_json
 from tracequill_collector.recorder.call import Call, Failure, Interpretation
+from tracequill_collector.recorder.gemini import endpoints as gemini
 from tracequill_collector.recorder.message import Pairs, mapping
+from tracequill_collector.recorder.openai import endpoints as openai
 from tracequill_collector.recorder.plain import facts, plain, proxy_facts
 from tracequill_collector.recorder.secret import remove_keys
 from tracequill_collector.recorder.span import RecordedSpan, child_span_id

@@ -18,10 +18,13 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
-from tracequill_collector.recorder import attributes, aws_error, aws_stream, openai_chat
+from tracequill_collector.recorder import attributes
+from tracequill_collector.recorder.aws import error as aws_error
+from tracequill_collector.recorder.aws import stream as aws_stream
 from tracequill_collector.recorder.body import header, parse_json, to_json
 from tracequill_collector.recorder.call import Call, Interpretation
 from tracequill_collector.recorder.message import Pairs, mapping, objects, text_or_none
+from tracequill_collector.recorder.openai import chat as openai_chat
 from tracequill_collector.recorder.plain import plain
 from tracequill_collector.recorder.secret import remove_keys
 

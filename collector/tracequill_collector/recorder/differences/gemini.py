@@ -13,7 +13,7 @@ from tracequill_collector.recorder.differences.difference import (
     has_more,
     only,
 )
-from tracequill_collector.recorder.gemini_names import snake_case, standard_base64
+from tracequill_collector.recorder.gemini.names import snake_case, standard_base64
 
 _GENERATE = r"(Async)?GenerateContent(Stream)?"
 _STREAM = r"(Async)?GenerateContentStream"

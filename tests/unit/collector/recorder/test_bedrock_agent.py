@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.exchange_cases import SPAN_ID, START_UNIX_NS, TRACE_ID, encode_body, own_case
-from tracequill_collector.recorder import attributes, bedrock_agent_model, bedrock_agent_trace
-from tracequill_collector.recorder.bedrock_agent_steps import interpret_items
-from tracequill_collector.recorder.bedrock_agent_trace import AgentTrace
+from tracequill_collector.recorder import attributes
+from tracequill_collector.recorder.bedrock_agent import model as bedrock_agent_model
+from tracequill_collector.recorder.bedrock_agent import trace as bedrock_agent_trace
+from tracequill_collector.recorder.bedrock_agent.steps import interpret_items
+from tracequill_collector.recorder.bedrock_agent.trace import AgentTrace
 from tracequill_collector.recorder.interpret import interpret
 from tracequill_collector.recorder.span import RecordedSpan, encode_spans
 

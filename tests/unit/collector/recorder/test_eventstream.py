@@ -11,7 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.exchange_cases import encode_eventstream
-from tracequill_collector.recorder.eventstream import EventStream, EventStreamMessage, HeaderValue
+from tracequill_collector.recorder.aws.eventstream import (
+    EventStream,
+    EventStreamMessage,
+    HeaderValue,
+)
 
 _FIRST = encode_eventstream({":event-type": "one", ":message-type": "event"}, b'{"a":1}')
 _SECOND = encode_eventstream({":event-type": "two"}, b"")

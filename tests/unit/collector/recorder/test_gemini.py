@@ -9,7 +9,7 @@ import pytest
 
 from tests.exchange_cases import Case, own_case
 from tracequill_collector.recorder import attributes
-from tracequill_collector.recorder.gemini_arguments import arguments_of_pieces
+from tracequill_collector.recorder.gemini.arguments import arguments_of_pieces
 from tracequill_collector.recorder.interpret import interpret
 from tracequill_collector.recorder.message import MAX_IMAGE_URL_CHARACTERS, REDACTED
 from tracequill_collector.recorder.span import RecordedSpan

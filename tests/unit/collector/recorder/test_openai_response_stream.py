@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.exchange_cases import own_case
 from tracequill_collector.recorder.interpret import interpret
-from tracequill_collector.recorder.openai_response_stream import response_of_events
+from tracequill_collector.recorder.openai.response_stream import response_of_events
 
 
 def test_a_stream_that_is_cut_inside_its_items_gives_the_pieces_that_came() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from openinference.semconv.trace import OpenInferenceSpanKindValues, SpanAttributes
 
-from tracequill_collector.recorder.bedrock_agent_model import TEXT
-from tracequill_collector.recorder.bedrock_knowledge import documents_attributes
+from tracequill_collector.recorder.bedrock_agent.knowledge import documents_attributes
+from tracequill_collector.recorder.bedrock_agent.model import TEXT
 from tracequill_collector.recorder.body import to_json
 from tracequill_collector.recorder.message import (
     INPUT_MESSAGES,

@@ -14,9 +14,11 @@ from typing import Any
 
 from openinference.semconv.trace import OpenInferenceSpanKindValues, SpanAttributes
 
-from tracequill_collector.recorder import bedrock_agent_model, bedrock_agent_tools
-from tracequill_collector.recorder.bedrock_agent_model import TEXT
-from tracequill_collector.recorder.bedrock_agent_trace import (
+from tracequill_collector.recorder.bedrock.guardrail import is_blocked
+from tracequill_collector.recorder.bedrock_agent import model as agent_model
+from tracequill_collector.recorder.bedrock_agent import tools as agent_tools
+from tracequill_collector.recorder.bedrock_agent.model import TEXT
+from tracequill_collector.recorder.bedrock_agent.trace import (
     COLLABORATOR,
     FAILURE,
     GUARDRAIL,
@@ -28,7 +30,6 @@ from tracequill_collector.recorder.bedrock_agent_trace import (
     Stage,
     Step,
 )
-from tracequill_collector.recorder.bedrock_guardrail import is_blocked
 from tracequill_collector.recorder.body import to_json
 from tracequill_collector.recorder.call import Interpretation
 from tracequill_collector.recorder.message import Pairs, mapping, objects, text_or_none
@@ -107,7 +108,7 @@ def _times(parts: list[Part]) -> list[int]:
         for metadata in (
             mapping(part.data.get("metadata")),
             mapping(part.content("modelInvocationOutput").get("metadata")),
-            bedrock_agent_tools.observed_metadata(part.content("observation")),
+            agent_tools.observed_metadata(part.content("observation")),
         )
     )
     events = (int(_unix_seconds(part.time) * 1_000_000_000) for part in parts)
@@ -163,10 +164,10 @@ def _describe_step(step: Step) -> _Description:
         if "modelInvocationInput" in part.data:
             described.name, described.kind = "LLM", _Kinds.LLM
             asked = part.content("modelInvocationInput")
-            described.request.update(_present(bedrock_agent_model.input_attributes(asked)))
+            described.request.update(_present(agent_model.input_attributes(asked)))
         if "modelInvocationOutput" in part.data:
             said = part.content("modelInvocationOutput")
-            described.output.update(_present(bedrock_agent_model.output_attributes(said)))
+            described.output.update(_present(agent_model.output_attributes(said)))
             described.metadata.update(_call_metadata(said.get("metadata")))
         if "invocationInput" in part.data:
             _add_invocation(described, part.content("invocationInput"))
@@ -194,17 +195,17 @@ def _text_input(text: str) -> dict[str, Any]:
 def _add_invocation(described: _Description, invocation: dict[str, Any]) -> None:
     described.name = (text_or_none(invocation.get("invocationType")) or "").lower()
     described.kind = _Kinds.TOOL
-    if name := bedrock_agent_tools.collaborator_name(invocation):
+    if name := agent_tools.collaborator_name(invocation):
         described.name, described.kind = f"{described.name}[{name}]", _Kinds.AGENT
-    attributes, metadata = bedrock_agent_tools.invocation_attributes(invocation)
+    attributes, metadata = agent_tools.invocation_attributes(invocation)
     described.request.update(_present(attributes))
     described.asked = metadata or described.asked
 
 
 def _add_observation(described: _Description, observation: dict[str, Any]) -> None:
-    attributes, metadata = bedrock_agent_tools.observation_attributes(observation)
+    attributes, metadata = agent_tools.observation_attributes(observation)
     described.output.update(_present(attributes))
-    call = _call_metadata(bedrock_agent_tools.observed_metadata(observation))
+    call = _call_metadata(agent_tools.observed_metadata(observation))
     described.metadata.update(call)
     described.answered = {**call, **metadata} if metadata else described.answered
 
@@ -247,7 +248,7 @@ def _describe_stage(stage: Stage) -> _Description:
         described.name = stage.id.rpartition("-")[2] + "GuardrailTrace"
     for part in stage.parts:
         if stage.kind == COLLABORATOR and (
-            name := bedrock_agent_tools.collaborator_name(part.content("invocationInput"))
+            name := agent_tools.collaborator_name(part.content("invocationInput"))
         ):
             invocation_type = text_or_none(part.content("invocationInput").get("invocationType"))
             described.name = f"{(invocation_type or '').lower()}[{name}]"
@@ -270,11 +271,11 @@ def _add_question(described: _Description, stage: Stage) -> None:
     for part in stage.parts:
         invocation = part.content("invocationInput")
         if stage.kind == COLLABORATOR and invocation:
-            attributes, metadata = bedrock_agent_tools.invocation_attributes(invocation)
+            attributes, metadata = agent_tools.invocation_attributes(invocation)
             described.request.update(_present(attributes))
             described.asked = metadata
             return
-        if part.kind == ORCHESTRATION and (text := bedrock_agent_tools.question(invocation)):
+        if part.kind == ORCHESTRATION and (text := agent_tools.question(invocation)):
             described.request.update(_text_input(text))
             return
     for item in stage.items:
@@ -290,12 +291,12 @@ def _add_question(described: _Description, stage: Stage) -> None:
 def _first_question(part: Part) -> str:
     """Give what a model or a tool is asked by *part*; empty when it asks none."""
     asked = text_or_none(part.content("modelInvocationInput").get("text"))
-    for message in bedrock_agent_model.input_messages(asked) if asked else ():
+    for message in agent_model.input_messages(asked) if asked else ():
         content = message.get("content")
         if message.get("role") == "user" and content:
             return str(content)
     if part.kind == ORCHESTRATION:
-        return bedrock_agent_tools.question(part.content("invocationInput"))
+        return agent_tools.question(part.content("invocationInput"))
     return ""
 
 
@@ -304,10 +305,10 @@ def _add_answer(described: _Description, stage: Stage) -> None:
     for part in reversed(stage.parts):
         observation = part.content("observation")
         if stage.kind == COLLABORATOR and observation:
-            attributes, metadata = bedrock_agent_tools.observation_attributes(observation)
+            attributes, metadata = agent_tools.observation_attributes(observation)
             described.request.update(_present(attributes))
             if metadata:
-                call = _call_metadata(bedrock_agent_tools.observed_metadata(observation))
+                call = _call_metadata(agent_tools.observed_metadata(observation))
                 described.asked = {**call, **metadata}
             return
         if "finalResponse" in observation:
@@ -335,7 +336,7 @@ def _last_word(part: Part) -> str | None:
         case kind if kind == POST_PROCESSING:
             return text_or_none(parsed.get("text")) or None
         case kind if kind == ROUTING:
-            return bedrock_agent_model.output_text(said) or None
+            return agent_model.output_text(said) or None
         case kind if kind == ORCHESTRATION and "finalResponse" in part.content("observation"):
             final = mapping(part.content("observation")["finalResponse"])
             return text_or_none(final.get("text")) or ""

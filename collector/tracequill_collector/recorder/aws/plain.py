@@ -11,7 +11,7 @@ from typing import Any
 
 from openinference.semconv.trace import OpenInferenceMimeTypeValues, SpanAttributes
 
-from tracequill_collector.recorder import aws_stream
+from tracequill_collector.recorder.aws import stream as aws_stream
 from tracequill_collector.recorder.body import parse_json, to_json
 from tracequill_collector.recorder.call import Call, Interpretation
 from tracequill_collector.recorder.message import mapping

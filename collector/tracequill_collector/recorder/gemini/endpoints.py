@@ -22,17 +22,17 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
-from tracequill_collector.recorder import gemini_interactions
 from tracequill_collector.recorder.body import parse_json, to_json
 from tracequill_collector.recorder.call import Call, Failure, Interpretation
-from tracequill_collector.recorder.gemini_content import (
+from tracequill_collector.recorder.gemini import interactions
+from tracequill_collector.recorder.gemini.content import (
     request_attributes,
     response_attributes,
     texts,
     usage_attributes,
 )
-from tracequill_collector.recorder.gemini_names import python_names
-from tracequill_collector.recorder.gemini_stream import response_of_chunks
+from tracequill_collector.recorder.gemini.names import python_names
+from tracequill_collector.recorder.gemini.stream import response_of_chunks
 from tracequill_collector.recorder.message import Pairs, mapping, objects, text_or_none
 from tracequill_collector.recorder.secret import remove_keys
 from tracequill_collector.recorder.sse import parse_sse
@@ -52,7 +52,7 @@ def interpret(call: Call) -> Interpretation | None:
         return None
     last = call.segments[-1]
     if last == "interactions":
-        return gemini_interactions.interpret(call)
+        return interactions.interpret(call)
     if last == "cachedContents":
         return _create_cache(call)
     model, colon, method = last.rpartition(":")

@@ -1,6 +1,6 @@
 """Gemini's generateContent: request and response objects enter, flat attributes leave.
 
-Both under the names of Google's Python library (``gemini_names``). No input or output.
+Both under the names of Google's Python library (``names``). No input or output.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from openinference.semconv.trace import SpanAttributes
 
 from tracequill_collector.recorder.body import to_json
-from tracequill_collector.recorder.gemini_names import data_url, standard_base64
+from tracequill_collector.recorder.gemini.names import data_url, standard_base64
 from tracequill_collector.recorder.message import (
     INPUT_MESSAGES,
     OUTPUT_MESSAGES,

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tracequill_collector.recorder.aws.eventstream import EventStreamMessage
 from tracequill_collector.recorder.body import header, parse_json
 from tracequill_collector.recorder.call import Call, Failure
-from tracequill_collector.recorder.eventstream import EventStreamMessage
 from tracequill_collector.recorder.message import mapping
 from tracequill_collector.recorder.secret import remove_keys
 

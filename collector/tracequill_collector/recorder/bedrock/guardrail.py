@@ -16,7 +16,7 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
-from tracequill_collector.recorder import aws_error
+from tracequill_collector.recorder.aws import error as aws_error
 from tracequill_collector.recorder.body import to_json
 from tracequill_collector.recorder.call import Call, Interpretation
 from tracequill_collector.recorder.message import Pairs, mapping, objects

@@ -24,12 +24,6 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
-from tracequill_collector.recorder import (
-    openai_chat,
-    openai_images,
-    openai_response_stream,
-    openai_responses,
-)
 from tracequill_collector.recorder.body import parse_json, to_compact_json, to_json
 from tracequill_collector.recorder.call import Call, Failure, Interpretation
 from tracequill_collector.recorder.message import (
@@ -39,6 +33,7 @@ from tracequill_collector.recorder.message import (
     mapping,
     objects,
 )
+from tracequill_collector.recorder.openai import chat, images, response_stream, responses
 from tracequill_collector.recorder.pieces import Assembly, Indexed, Kind
 from tracequill_collector.recorder.secret import remove_keys
 from tracequill_collector.recorder.span import RecordedEvent
@@ -228,25 +223,25 @@ def _response_object(call: Call, result: Interpretation) -> dict[str, Any] | Non
 
 
 def _chat(call: Call) -> Interpretation:
-    result = _start(call, openai_chat.SPAN_NAME, OpenInferenceSpanKindValues.LLM)
-    result.add(openai_chat.request_attributes(mapping(call.request_json)))
+    result = _start(call, chat.SPAN_NAME, OpenInferenceSpanKindValues.LLM)
+    result.add(chat.request_attributes(mapping(call.request_json)))
     if _is_stream(call) and call.succeeded:
-        response: Any = openai_chat.response_of_chunks(_stream(call, result))
+        response: Any = chat.response_of_chunks(_stream(call, result))
         if response:
             _output(result, to_json(response))
     else:
         response = _response_object(call, result)
     if response:
-        result.add(openai_chat.response_attributes(response))
+        result.add(chat.response_attributes(response))
     return result
 
 
 def _responses(call: Call) -> Interpretation:
-    result = _start(call, openai_responses.SPAN_NAME, OpenInferenceSpanKindValues.LLM)
+    result = _start(call, responses.SPAN_NAME, OpenInferenceSpanKindValues.LLM)
     request = mapping(call.request_json)
-    result.add(openai_responses.request_attributes(request))
+    result.add(responses.request_attributes(request))
     if _is_stream(call) and call.succeeded:
-        response, end = openai_response_stream.response_of_events(_stream(call, result))
+        response, end = response_stream.response_of_events(_stream(call, result))
         if response:
             _output(result, to_json(response))
         if end == "response.failed" and result.status != "ERROR":
@@ -254,7 +249,7 @@ def _responses(call: Call) -> Interpretation:
     else:
         response = _response_object(call, result) or {}
     if response:
-        result.add(openai_responses.response_attributes(response, request))
+        result.add(responses.response_attributes(response, request))
     return result
 
 
@@ -263,13 +258,13 @@ def _fill_in_middle(call: Call) -> Interpretation:
     result = _start(call, "Completion", OpenInferenceSpanKindValues.LLM)
     result.add(_prompt_attributes(call))
     if _is_stream(call) and call.succeeded:
-        response: Any = openai_chat.response_of_chunks(_stream(call, result))
+        response: Any = chat.response_of_chunks(_stream(call, result))
         if response:
             _output(result, to_json(response))
     else:
         response = _response_object(call, result)
     if response:
-        result.add(openai_chat.response_attributes(response))
+        result.add(chat.response_attributes(response))
     return result
 
 
@@ -306,7 +301,7 @@ def _prompt_attributes(call: Call) -> Pairs:
 
 def _completion_attributes(response: dict[str, Any]) -> Pairs:
     yield SpanAttributes.LLM_MODEL_NAME, response.get("model") or None
-    yield from openai_chat.usage_attributes(response.get("usage"))
+    yield from chat.usage_attributes(response.get("usage"))
     for choice in objects(response.get("choices")):
         index = choice.get("index")
         if not isinstance(index, int):
@@ -392,14 +387,14 @@ def _decode_vectors(response: dict[str, Any]) -> dict[str, Any]:
 
 def _images(call: Call) -> Interpretation:
     if not call.form.parts:
-        result = _start(call, openai_images.SPAN_NAME, OpenInferenceSpanKindValues.LLM)
+        result = _start(call, images.SPAN_NAME, OpenInferenceSpanKindValues.LLM)
         request = mapping(call.request_json)
     else:
-        result = _begin(call, openai_images.SPAN_NAME, OpenInferenceSpanKindValues.LLM)
-        request = openai_images.request_of_form(call.form)
+        result = _begin(call, images.SPAN_NAME, OpenInferenceSpanKindValues.LLM)
+        request = images.request_of_form(call.form)
         value = to_json(request)
         result.add([(SpanAttributes.INPUT_VALUE, value), (SpanAttributes.INPUT_MIME_TYPE, _JSON)])
-        result.add(openai_images.input_image_attributes(call.form))
+        result.add(images.input_image_attributes(call.form))
         if call.form.problem:
             result.problems.append(call.form.problem)
         _add_failure(call, result)
@@ -408,12 +403,12 @@ def _images(call: Call) -> Interpretation:
     model = request.get("model")
     result.add([(SpanAttributes.LLM_MODEL_NAME, model if isinstance(model, str) else None)])
     if _is_stream(call) and call.succeeded:
-        event = openai_images.response_of_events(_stream(call, result))
+        event = images.response_of_events(_stream(call, result))
         if event:
             _output(result, to_json(event))
-            result.add(openai_images.event_attributes(event))
+            result.add(images.event_attributes(event))
     elif response := _response_object(call, result):
-        result.add(openai_images.response_attributes(response, request))
+        result.add(images.response_attributes(response, request))
     return result
 
 

@@ -18,8 +18,8 @@ from openinference.semconv.trace import (
 
 from tracequill_collector.recorder.body import parse_json, to_json
 from tracequill_collector.recorder.call import Call, Failure, Interpretation
-from tracequill_collector.recorder.gemini_names import data_url, without_large_images
-from tracequill_collector.recorder.gemini_steps import interaction_of_events
+from tracequill_collector.recorder.gemini.names import data_url, without_large_images
+from tracequill_collector.recorder.gemini.steps import interaction_of_events
 from tracequill_collector.recorder.message import (
     INPUT_MESSAGES,
     OUTPUT_MESSAGES,

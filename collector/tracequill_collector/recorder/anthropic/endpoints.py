@@ -23,7 +23,7 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
-from tracequill_collector.recorder.anthropic_content import (
+from tracequill_collector.recorder.anthropic.content import (
     input_messages,
     metadata,
     offered_tools,
@@ -31,7 +31,7 @@ from tracequill_collector.recorder.anthropic_content import (
     to_safe_json,
     token_counts,
 )
-from tracequill_collector.recorder.anthropic_stream import CompletionStream, MessageStream
+from tracequill_collector.recorder.anthropic.stream import CompletionStream, MessageStream
 from tracequill_collector.recorder.body import header, parse_json, to_json
 from tracequill_collector.recorder.call import Call, Failure, Interpretation
 from tracequill_collector.recorder.message import Pairs, mapping, text_or_none, tool_attributes

@@ -18,17 +18,13 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
-from tracequill_collector.recorder import (
-    aws_error,
-    aws_stream,
-    bedrock_claude,
-    bedrock_converse,
-    bedrock_invoke,
-    openai_chat,
-)
+from tracequill_collector.recorder.aws import error as aws_error
+from tracequill_collector.recorder.aws import stream as aws_stream
+from tracequill_collector.recorder.bedrock import claude, converse, invoke
 from tracequill_collector.recorder.body import parse_json
 from tracequill_collector.recorder.call import Call, Interpretation
 from tracequill_collector.recorder.message import mapping
+from tracequill_collector.recorder.openai import chat as openai_chat
 
 Operation = Literal["Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"]
 
@@ -62,7 +58,7 @@ def interpret(call: Call) -> Interpretation | None:
     request = call.request_json
     # Converse speaks one language to all models; InvokeModel speaks each model's own.
     is_converse = operation.startswith("Converse")
-    model_id = name if is_converse else bedrock_invoke.telling_id(name, request)
+    model_id = name if is_converse else invoke.telling_id(name, request)
     result = Interpretation(_SPAN_NAMES[operation])
     if isinstance(request, dict):
         result.add(_request_attributes(operation, model_id, request))
@@ -99,22 +95,22 @@ def _request_attributes(
     operation: Operation, model_id: str, request: dict[str, Any]
 ) -> Iterator[tuple[str, Any]]:
     if operation.startswith("Converse"):
-        return bedrock_converse.request_attributes(model_id, request)
+        return converse.request_attributes(model_id, request)
     stream = operation.endswith("Stream")
     if _is_claude(operation, model_id, request):
-        return bedrock_claude.request_attributes(model_id, request, stream=stream)
-    return bedrock_invoke.request_attributes(model_id, request, stream=stream)
+        return claude.request_attributes(model_id, request, stream=stream)
+    return invoke.request_attributes(model_id, request, stream=stream)
 
 
 def _response_attributes(
     call: Call, operation: Operation, model_id: str, response: dict[str, Any]
 ) -> Iterator[tuple[str, Any]]:
     if operation == "Converse":
-        return bedrock_converse.response_attributes(response)
+        return converse.response_attributes(response)
     if _is_claude(operation, model_id, call.request_json):
-        return bedrock_claude.response_attributes(response)
+        return claude.response_attributes(response)
     headers = call.exchange.response_headers
-    return bedrock_invoke.response_attributes(model_id, response, headers)
+    return invoke.response_attributes(model_id, response, headers)
 
 
 def _is_claude(operation: Operation, model_id: str, request: Any) -> bool:
@@ -122,7 +118,7 @@ def _is_claude(operation: Operation, model_id: str, request: Any) -> bool:
     if operation.endswith("Stream"):
         # An inference profile's ARN need not name the vendor, but Messages needs this field.
         return "anthropic_version" in mapping(request)
-    return bedrock_claude.is_messages_model(model_id)
+    return claude.is_messages_model(model_id)
 
 
 # --- streams ------------------------------------------------------------------------------
@@ -138,35 +134,35 @@ def _events(
 
 def _add_stream(call: Call, operation: Operation, model_id: str, result: Interpretation) -> None:
     if operation == "ConverseStream":
-        converse = bedrock_converse.ConverseStream()
+        stream = converse.ConverseStream()
         for kind, payload in _events(call, operation, result):
-            converse.add(kind, payload)
-        if response := converse.whole():
-            result.add(bedrock_converse.response_attributes(response))
+            stream.add(kind, payload)
+        if response := stream.whole():
+            result.add(converse.response_attributes(response))
         return
     chunks = _chunks(call, operation, result)
     if _is_claude(operation, model_id, call.request_json):
-        claude = bedrock_claude.ClaudeStream()
+        message = claude.ClaudeStream()
         for chunk in chunks:
-            claude.add(chunk)
-        result.add(claude.attributes())
-    elif bedrock_invoke.is_nova(model_id):
-        nova = bedrock_converse.ConverseStream()
+            message.add(chunk)
+        result.add(message.attributes())
+    elif invoke.is_nova(model_id):
+        nova = converse.ConverseStream()
         for chunk in chunks:
             for kind, event in chunk.items():
                 nova.add(kind, mapping(event))
-        result.add(bedrock_invoke.nova_stream_attributes(nova.whole()))
-    elif bedrock_invoke.is_openai(model_id):
+        result.add(invoke.nova_stream_attributes(nova.whole()))
+    elif invoke.is_openai(model_id):
         result.add(_openai_stream(list(chunks)))
     else:
-        result.add(bedrock_invoke.other_stream_attributes(model_id, list(chunks)))
+        result.add(invoke.other_stream_attributes(model_id, list(chunks)))
 
 
 def _openai_stream(chunks: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
     name = "amazon-bedrock-invocationMetrics"
     metrics = [mapping(chunk.pop(name)) for chunk in chunks if name in chunk]
     response = openai_chat.response_of_chunks(chunks)
-    return bedrock_invoke.openai_stream_attributes(response, metrics[-1] if metrics else {})
+    return invoke.openai_stream_attributes(response, metrics[-1] if metrics else {})
 
 
 def _chunks(call: Call, operation: Operation, result: Interpretation) -> Iterator[dict[str, Any]]:

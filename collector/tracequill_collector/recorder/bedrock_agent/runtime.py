@@ -18,9 +18,11 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
-from tracequill_collector.recorder import aws_error, aws_stream, bedrock_knowledge
-from tracequill_collector.recorder.bedrock_agent_steps import interpret_items
-from tracequill_collector.recorder.bedrock_agent_trace import AgentTrace
+from tracequill_collector.recorder.aws import error as aws_error
+from tracequill_collector.recorder.aws import stream as aws_stream
+from tracequill_collector.recorder.bedrock_agent import knowledge
+from tracequill_collector.recorder.bedrock_agent.steps import interpret_items
+from tracequill_collector.recorder.bedrock_agent.trace import AgentTrace
 from tracequill_collector.recorder.body import to_json
 from tracequill_collector.recorder.call import Call, Interpretation
 from tracequill_collector.recorder.message import Pairs, mapping, objects, text_or_none
@@ -75,9 +77,9 @@ def interpret(call: Call) -> Interpretation | None:
     match operation:
         case "Retrieve":
             base_id = call.segments[1]
-            result.add(bedrock_knowledge.retrieve_request_attributes(base_id, request))
+            result.add(knowledge.retrieve_request_attributes(base_id, request))
         case "RetrieveAndGenerate" | "RetrieveAndGenerateStream":
-            result.add(bedrock_knowledge.generate_request_attributes(request))
+            result.add(knowledge.generate_request_attributes(request))
         case _:
             result.add(_agent_request_attributes(request))
     if call.succeeded:
@@ -102,11 +104,11 @@ def _add_response(call: Call, operation: Operation, result: Interpretation) -> N
         _add_agent_stream(call, operation, result)
     elif isinstance(response := call.response_json, dict):
         if operation == "Retrieve":
-            result.add(bedrock_knowledge.retrieve_response_attributes(response))
+            result.add(knowledge.retrieve_response_attributes(response))
         else:
             citations = objects(response.get("citations"))
             text = text_or_none(mapping(response.get("output")).get("text")) or ""
-            result.add(bedrock_knowledge.generate_response_attributes(citations, text))
+            result.add(knowledge.generate_response_attributes(citations, text))
     else:
         result.add([(SpanAttributes.OUTPUT_VALUE, call.response_text or None)])
         result.problems.append("response body is not a JSON object")
@@ -166,4 +168,4 @@ def _add_generate_stream(call: Call, operation: Operation, result: Interpretatio
             texts.append(text)
         elif kind == "citation":
             citations.append(payload)
-    result.add(bedrock_knowledge.generate_response_attributes(citations, "".join(texts)))
+    result.add(knowledge.generate_response_attributes(citations, "".join(texts)))

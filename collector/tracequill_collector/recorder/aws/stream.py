@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tracequill_collector.recorder import aws_error
+from tracequill_collector.recorder.aws import error as aws_error
+from tracequill_collector.recorder.aws.eventstream import EventStream, EventStreamMessage
 from tracequill_collector.recorder.body import parse_json
 from tracequill_collector.recorder.call import Call, Interpretation
-from tracequill_collector.recorder.eventstream import EventStream, EventStreamMessage
 
 
 def messages(

@@ -16,7 +16,7 @@ from openinference.semconv.trace import (
     SpanAttributes,
 )
 
-from tracequill_collector.recorder.anthropic_stream import MessageStream
+from tracequill_collector.recorder.anthropic.stream import MessageStream
 from tracequill_collector.recorder.body import to_json
 from tracequill_collector.recorder.message import (
     CALL_ARGUMENTS,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tracequill_collector.recorder.gemini_arguments import arguments_of_pieces
+from tracequill_collector.recorder.gemini.arguments import arguments_of_pieces
 from tracequill_collector.recorder.message import mapping, objects
 from tracequill_collector.recorder.pieces import Assembly, Kind, Shape
 

@@ -1,0 +1,1 @@
+"""Exchanges in Anthropic's format: messages and their streams, the older completions."""

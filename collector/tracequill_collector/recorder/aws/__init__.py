@@ -1,0 +1,1 @@
+"""What AWS's services share: errors, binary event streams, and calls of no other module."""

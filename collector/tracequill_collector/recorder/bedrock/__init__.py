@@ -1,0 +1,1 @@
+"""Exchanges of Bedrock's runtime: Converse, the models' own formats, guardrails."""

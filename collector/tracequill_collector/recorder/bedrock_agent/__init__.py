@@ -1,0 +1,1 @@
+"""Exchanges of Bedrock's agents, with the steps that they tell, and of its knowledge bases."""

@@ -1,0 +1,1 @@
+"""Exchanges in Gemini's format: content, embeddings, caches, interactions."""

@@ -1,0 +1,1 @@
+"""Exchanges in OpenAI's format, whoever serves it."""
