@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from tracequill_phoenix.annotate.errors import QueueError, invalid, not_found
+from tracequill_phoenix.annotate.errors import invalid, not_found
 from tracequill_phoenix.annotate.selection_form import Order, Selection
 from tracequill_phoenix.annotate.tables import items, slots
 
@@ -29,6 +29,8 @@ COUNT_MAX = 100_000
 _PREVIEW_SECONDS = 20
 _ADD_SECONDS = 300
 _CANCELLED = "57014"
+# Values that are wrong, expressions that do not fit together, and those that are too complex.
+_FILTERS_FAULTS = ("22", "42", "54")
 
 _log = logging.getLogger(__name__)
 
@@ -216,11 +218,17 @@ def _filtered(spans: Select[Any], where: str) -> Select[Any]:
         filtered: Select[Any] = SpanFilter(where)(spans)
         filtered.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
     except SpanFilterError as error:
-        raise invalid(f"the filter is not valid: {error}") from error
+        raise invalid(f"the filter is not valid: {error}{_at_end(error)}") from error
     except Exception as error:  # a gap in Phoenix's compiler; its own validation masks it as well
         _log.exception("Phoenix cannot compile a span filter")
         raise invalid("the filter is not one that Phoenix knows.") from error
     return filtered
+
+
+def _at_end(error: SpanFilterError) -> str:
+    """Say where a filter breaks off: a place behind its last character is told as none."""
+    cause = error.__cause__
+    return " at its end" if isinstance(cause, SyntaxError) and cause.offset == 0 else ""
 
 
 async def _count(session: AsyncSession, spans: Select[Any]) -> int:
@@ -234,7 +242,13 @@ async def _limit_time(session: AsyncSession, seconds: int) -> None:
     )
 
 
-def _unevaluable(where: str, error: DBAPIError) -> QueueError:
-    if getattr(error.orig, "sqlstate", None) == _CANCELLED:
+def _unevaluable(where: str, error: DBAPIError) -> Exception:
+    """Give what to raise: *error* itself where it says nothing of the filter."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state == _CANCELLED:
         return invalid("looking through this much takes too long. Choose fewer days, or a filter.")
-    return invalid(f"the filter {where!r} cannot be evaluated: it compares what does not compare.")
+    if state[:2] in _FILTERS_FAULTS:
+        return invalid(
+            f"the filter {where!r} cannot be evaluated: it compares what does not compare."
+        )
+    return error

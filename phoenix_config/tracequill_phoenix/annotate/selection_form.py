@@ -6,6 +6,7 @@ may be edited there. Pure: nothing here knows how the expression is evaluated.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
@@ -77,11 +78,17 @@ def expression(selection: Selection, annotation_names: Sequence[str]) -> str:
     if selection.user:
         parts.append(f"user.id == {selection.user!r}")
     if selection.text:
-        found = " or ".join(f"{selection.text!r} in {place}" for place in _TEXTS)
+        forms = dict.fromkeys((selection.text, _in_json(selection.text)))
+        found = " or ".join(f"{form!r} in {place}" for place in _TEXTS for form in forms)
         parts.append(f"({found})")
     if selection.not_labelled:
         parts.extend(f"not annotations[{name!r}]" for name in annotation_names)
     return " and ".join(parts)
+
+
+def _in_json(text: str) -> str:
+    """Give *text* as it stands within JSON: messages are stored so, and often the values are."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _time(time: datetime) -> str:

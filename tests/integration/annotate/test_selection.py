@@ -52,6 +52,10 @@ def test_one_item_is_the_final_answer_of_each_trace_and_every_call_on_request(
         ({"text": "PÄCKCHEN"}, ["Unterwegs."]),
         ({"text": "'"}, []),
         ({"text": 'it" or "" in "'}, []),
+        ({"text": "%"}, []),
+        ({"text": "O_ its"}, []),
+        ({"text": "on ITS"}, ["On its way."]),
+        ({"since": "2026-01-01T02:00:00+02:00", "text": "Done"}, ["Done."]),
         ({"since": "2030-01-01T00:00:00Z"}, []),
         ({"until": START.isoformat()}, []),
         ({"where": "user.id == 'u-2'", "model": "nobody"}, ["Unterwegs."]),
@@ -63,6 +67,21 @@ def test_the_form_finds_what_it_says(
     assert preview(ana, **fields) == (len(answers), answers)
 
 
+def test_a_text_with_quotes_and_line_ends_is_found_also_within_messages(
+    phoenix_server: PhoenixServer, ana: Worker
+) -> None:
+    said = 'He said "no".\nThen 100 % of_it, a\\b.'
+    write_calls(phoenix_server, "quoted", [Call(said, "x"), Call("He said no.", "x")])
+
+    for text in ('said "no"', '".\nThen', "100 %", "of_it", "a\\b"):
+        form = {"project": "quoted", "text": text}
+        assert [one["question"] for one in ana.post("/selection/preview", form)["items"]] == [said]
+        where = ana.post("/selection/expression", form)["where"]
+        only_messages = where[1:-1].split(" or ")
+        kept = " or ".join(part for part in only_messages if "llm.input_messages" in part)
+        assert ana.post("/selection/preview", {"project": "quoted", "where": kept})["count"] == 1
+
+
 def test_the_filter_beneath_the_form_finds_the_same(ana: Worker, spans: list[str]) -> None:
     form = {"project": "support", "text": "Unterwegs", "model": "claude"}
     where = ana.post("/selection/expression", form)["where"]
@@ -72,12 +91,38 @@ def test_the_filter_beneath_the_form_finds_the_same(ana: Worker, spans: list[str
 
 
 @pytest.mark.parametrize(
-    "where", ["model ==", "__import__('os')", "nothing.at.all ==", "latency_ms == 'x'"]
+    ("where", "said"),
+    [
+        ("model ==", "at its end"),
+        ("name == 'a' and and", "at character 17"),
+        ("__import__('os')", "not valid"),
+        ("().__class__.__bases__", "not valid"),
+        ("latency_ms == 'x'", "not valid"),
+        ("name == 'a'; DROP TABLE spans", "not valid"),
+        ("[x for x in 'abc']", "not valid"),
+        ("not " * 4000 + "name", "nested"),
+        ("name == '" + "x" * 20_000 + "'", "20000 characters"),
+    ],
 )
-def test_a_wrong_filter_is_said_in_a_sentence(ana: Worker, spans: list[str], where: str) -> None:
-    body = {"project": "support", "where": where}
+def test_a_wrong_filter_is_said_in_a_sentence(
+    ana: Worker, spans: list[str], where: str, said: str
+) -> None:
+    refused = ana.post("/selection/preview", {"project": "support", "where": where}, 422)
 
-    assert ana.post("/selection/preview", body, 422)["code"] == "invalid"
+    assert refused["code"] == "invalid"
+    assert said in refused["detail"]
+    assert ana.create("hostile", "support", 422, selection={"project": "support", "where": where})
+
+
+def test_a_project_that_is_empty_or_gone_is_said(
+    phoenix_server: PhoenixServer, ana: Worker
+) -> None:
+    write_calls(phoenix_server, "no calls", [])
+
+    found = ana.post("/selection/preview", {"project": "no calls"})
+
+    assert (found["count"], found["items"], found["counted_all"]) == (0, [], True)
+    assert "no project" in ana.post("/selection/preview", {"project": "never was"}, 404)["detail"]
 
 
 def test_later_additions_leave_out_what_is_there(ana: Worker, spans: list[str]) -> None:

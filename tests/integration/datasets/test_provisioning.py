@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -54,3 +55,46 @@ def test_provisioning_twice_changes_nothing_the_second_time(
     assert {config["name"] for config in shown} == {"tone", "length"}
     tone = client.get("/v1/annotation_configs/tone").json()["data"]
     assert tone["values"] == [{"label": "friendly", "score": 1.0}, {"label": "rude", "score": 0.0}]
+
+
+QUEUES = f"""{CONFIGS}
+queues:
+  - name: provisioned queue
+    project: provisioned
+    where: "llm.model_name == 'gpt-4o'"
+    labels: [tone, {{name: hint, required: false}}]
+    overlap: 2
+    instructions: Judge the answer.
+"""
+
+
+def test_a_queue_of_a_file_is_made_changed_and_filled_once(
+    client: httpx.Client, command: Command, tmp_path: Path
+) -> None:
+    def provision(text: str, *options: str) -> str:
+        (tmp_path / "q.yaml").write_text(text)
+        said = json.loads(done(command("provision", "q.yaml", "--json", *options)))
+        (queue,) = [change for change in said["changes"] if change["kind"] == "queue"]
+        return str(queue["result"])
+
+    def queue() -> dict[str, Any]:
+        found = client.get("/tracequill/api/queues").json()["data"]
+        (one,) = [one for one in found if one["name"] == "provisioned queue"]
+        return dict(one)
+
+    assert provision(QUEUES, "--dry-run") == "created"
+    assert provision(QUEUES) == "created"
+    made = queue()
+    assert (made["overlap"], made["items"], made["project"]) == (2, 0, "provisioned")
+    assert [(one["name"], one["required"]) for one in made["labels"]] == [
+        ("tone", True),
+        ("hint", False),
+    ]
+    assert provision(QUEUES) == provision(QUEUES, "--dry-run") == "unchanged"
+    changed = QUEUES.replace("overlap: 2", "overlap: 3\n    members: [Ana]")
+    assert provision(changed, "--dry-run") == "updated"
+    assert provision(changed) == "updated"
+    assert provision(changed) == provision(changed, "--dry-run") == "unchanged"
+    assert [member["name"] for member in queue()["members"]] == ["Ana"]
+    assert provision(changed.replace("gpt-4o", "gpt-5")) == "updated"
+    assert queue()["where"] == "llm.model_name == 'gpt-5'"
