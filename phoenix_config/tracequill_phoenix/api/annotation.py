@@ -6,6 +6,8 @@ straight to JSON, since a conversation may be megabytes.
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any, TypeVar
 
@@ -14,7 +16,6 @@ from fastapi import Depends, HTTPException, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from phoenix.config import get_env_csrf_trusted_origins, get_env_host, get_env_root_url
-from phoenix.server.authorization import prevent_access_in_read_only_mode
 from phoenix.server.types import DbSessionFactory
 from phoenix.server.utils import get_root_path
 from sqlalchemy.exc import DBAPIError
@@ -29,7 +30,7 @@ from tracequill_phoenix.annotate.guard import Guard
 from tracequill_phoenix.annotate.leases import is_collision
 from tracequill_phoenix.annotate.people import Person, required, who
 from tracequill_phoenix.annotate.phoenix_labels import Changes
-from tracequill_phoenix.api.access import authenticated
+from tracequill_phoenix.api.access import NOT_READ_ONLY, authenticated
 
 BODY_MAX_BYTES = 8 * 1024 * 1024
 _ATTEMPTS = 3
@@ -103,23 +104,24 @@ def _sentence(error: RequestValidationError) -> str:
     return f"{where}: {message}" if where else message
 
 
-def checked(request: Request) -> None:
+async def checked(request: Request) -> None:
     """Refuse other sites' writes, and names that are not ours, by QueueError."""
     _guard().check(
         request.method, request.headers, authentication=request.app.state.authentication_enabled
     )
 
 
+@functools.cache  # the variables are those that the process began with
 def _guard() -> Guard:
     return Guard([str(get_env_root_url()), *get_env_csrf_trusted_origins()], [get_env_host()])
 
 
-def asking(request: Request) -> Person | None:
+async def asking(request: Request) -> Person | None:
     """Give the person who asks, if one is known."""
     return who(request)
 
 
-def me(request: Request) -> Person:
+async def me(request: Request) -> Person:
     """Give the person who asks; QueueError where a name is to be given first."""
     return required(who(request))
 
@@ -129,7 +131,7 @@ Me = Annotated[Person, Depends(me)]
 # Not Phoenix's rule for viewers: one who is assigned to a queue may answer it. Every route asks
 # the queue instead.
 ACCESS = [
-    Depends(prevent_access_in_read_only_mode),
+    NOT_READ_ONLY,
     Depends(authenticated),
     Depends(checked),
 ]
@@ -168,3 +170,18 @@ async def in_transaction(
         changes.tell(request.state.event_queue)
         return result
     raise AssertionError  # the last attempt returns or raises
+
+
+# One process does no more at a time than this. Beyond its pool Phoenix opens a connection for each
+# request, which costs far more than the request; and its pages need some of the pool, too.
+_TURNS = asyncio.Semaphore(4)
+
+
+async def in_turn(
+    database: DbSessionFactory,
+    request: Request,
+    work: Callable[[AsyncSession, Changes], Awaitable[T]],
+) -> T:
+    """Do short *work* as ``in_transaction`` does, once it is its turn."""
+    async with _TURNS:
+        return await in_transaction(database, request, work)

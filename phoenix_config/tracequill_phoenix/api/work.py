@@ -30,7 +30,7 @@ from tracequill_phoenix.api.annotation import (
     Id,
     Me,
     QueueRoute,
-    in_transaction,
+    in_turn,
     json_answer,
     root_path,
 )
@@ -157,7 +157,7 @@ async def lease(
             "held_by_others": left.held_by_others,
         }
 
-    return json_answer(await in_transaction(database, request, work))
+    return json_answer(await in_turn(database, request, work))
 
 
 async def _shown(
@@ -195,7 +195,7 @@ async def heartbeat(
         seconds = queue.lease_seconds
         return await leases.renew(session, queue_id, me.person, body.have, seconds=seconds)
 
-    renewed = await in_transaction(database, request, work)
+    renewed = await in_turn(database, request, work)
     lost = [item_id for item_id in body.have if item_id not in renewed]
     return json_answer({"renewed": renewed, "lost": lost})
 
@@ -210,7 +210,7 @@ async def release(
         await _mine(session, queue_id, me)
         return await leases.release(session, queue_id, me.person, body.have)
 
-    return json_answer({"released": await in_transaction(database, request, work)})
+    return json_answer({"released": await in_turn(database, request, work)})
 
 
 @router.get("/items/{item_id}")
@@ -275,7 +275,7 @@ async def answer(
         return {"answer": kept, "repeated": repeated}
 
     try:
-        return json_answer(await in_transaction(database, request, work))
+        return json_answer(await in_turn(database, request, work))
     except LeaseLostError:
         async with database() as session:
             await _save_draft(session, queue_id, item_id, body, me)
@@ -289,7 +289,7 @@ async def skip(queue_id: Id, item_id: Id, request: Request, database: Database, 
     async def work(session: AsyncSession, _: Changes) -> None:
         await history.skip(session, await _answering(session, queue_id, me), item_id, me)
 
-    await in_transaction(database, request, work)
+    await in_turn(database, request, work)
     return json_answer({"skipped": True})
 
 
@@ -307,7 +307,7 @@ async def flag(
         return {"flag": flag_json(row)}
 
     try:
-        return json_answer(await in_transaction(database, request, work))
+        return json_answer(await in_turn(database, request, work))
     except LeaseLostError:
         async with database() as session:
             await _save_draft(session, queue_id, item_id, body, me)
@@ -326,7 +326,7 @@ async def undo(
         (item,) = await _shown(session, queue, [item_id], me, request)
         return {"undone": undone, "item": item}
 
-    return json_answer(await in_transaction(database, request, work))
+    return json_answer(await in_turn(database, request, work))
 
 
 @router.post("/items/{item_id}/open", dependencies=[NOT_LOCKED])
@@ -340,4 +340,4 @@ async def reopen(
         await history.reopen(session, queue, item_id, me)
         return (await _shown(session, queue, [item_id], me, request))[0]
 
-    return json_answer(await in_transaction(database, request, work))
+    return json_answer(await in_turn(database, request, work))
