@@ -15,9 +15,11 @@ the value, and "Next trace", which may be pressed at once for the same reason.
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import quote, urlencode
 
 from playwright.async_api import Browser, Page
 
@@ -108,20 +110,15 @@ async def measure_phoenix(browser: Browser, server: Server, answers: Answers, ho
 
     async with new_page(browser) as page:
         await _open_list(page, server)
-        await page.locator(f'table a[href*="{await _trace_id(server, answers)}"]').first.click()
+        await page.locator(f'table a[href*="{await _node_id(server, answers)}"]').first.click()
         return await _work(page, "phoenix", server, answers, give)
 
 
 async def _open_list(page: Page, server: Server) -> None:
     """Open the list of LLM spans, the newest first. This is not counted."""
     project = await _project_id(page, server)
-    await page.goto(f"{server.base_url}/projects/{project}/spans")
-    field = page.locator(".cm-content").first
-    await field.click()
-    await page.keyboard.press("Control+A")
-    await page.keyboard.type(LLM_SPANS)
-    await page.keyboard.press("Escape")
-    await page.keyboard.press("Enter")
+    query = urlencode({"timeRangeKey": "7d", "spanFilterCondition": LLM_SPANS})
+    await page.goto(f"{server.base_url}/projects/{project}/spans?{query}")
 
 
 async def _project_id(page: Page, server: Server) -> str:
@@ -131,9 +128,11 @@ async def _project_id(page: Page, server: Server) -> str:
     return next(str(one["node"]["id"]) for one in edges if one["node"]["name"] == PROJECT)
 
 
-async def _trace_id(server: Server, answers: Answers) -> str:
+async def _node_id(server: Server, answers: Answers) -> str:
+    """Give the first answer's span as Phoenix's addresses name it."""
     async with connected(server.database_url) as connection:
-        return str(await connection.fetchval(_TRACE, answers.span_ids[0]))
+        row_id = await connection.fetchval(_ROW_ID, answers.span_ids[0])
+    return quote(base64.b64encode(f"Span:{row_id}".encode()).decode())
 
 
 async def _work(
@@ -186,9 +185,7 @@ async def _forget_labels(server: Server) -> None:
 
 
 _NEWEST = "SELECT span_id FROM spans WHERE span_kind = 'LLM' ORDER BY start_time DESC LIMIT $1"
-_TRACE = """
-SELECT t.trace_id FROM traces AS t JOIN spans AS s ON s.trace_rowid = t.id WHERE s.span_id = $1
-"""
+_ROW_ID = "SELECT id FROM spans WHERE span_id = $1"
 _LABELS = """
 SELECT s.span_id, a.label FROM span_annotations AS a JOIN spans AS s ON s.id = a.span_rowid
 WHERE s.span_id = ANY($1::text[]) AND a.name = 'quality'

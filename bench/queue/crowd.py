@@ -132,7 +132,9 @@ class _Annotator:
                     if not self._line:
                         await asyncio.sleep(_LOOK_SECONDS)
                         continue
-                sending = tasks.create_task(self._submit(self._line.popleft()))
+                item = self._line.popleft()
+                self._sending.add(item["item_id"])  # before anybody asks what is held
+                sending = tasks.create_task(self._submit(item))
                 filling = tasks.create_task(self._fill())
                 due += self._chance.uniform(low, high)
                 if not high:  # as the page's outbox: one answer after the other
@@ -189,7 +191,6 @@ class _Annotator:
             "timing": {"shown_at": now, "first_key_at": now, "submitted_at": now, "keys": 2},
             "replaces": None,
         }
-        self._sending.add(item_id)
         sent = time.monotonic()
         found = await self._call("POST", f"{self._path}/items/{item_id}/answer", body)
         answered = time.monotonic()

@@ -37,7 +37,7 @@ class Scale:
     page: PageScale
 
 
-FULL = Scale("full", 1_000_000, 10_000, 60.0, FULL_PAGE)
+FULL = Scale("full", 1_000_000, 10_000, 45.0, FULL_PAGE)
 QUICK = Scale("quick", 20_000, 500, 5.0, QUICK_PAGE)
 
 

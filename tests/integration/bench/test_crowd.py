@@ -36,12 +36,12 @@ def worked(
     async def work() -> tuple[Worked, list[tuple[str, str]]]:
         people = await people_of(server, PEOPLE)
         async with caller(server, "Ana") as ana:
-            queue = await ana.create_queue("crowd", 100, overlap=2, lease_seconds=3)
+            queue = await ana.create_queue("crowd", 100, overlap=2)
         found = await measure_crowd(
             os.getpid(),  # no matter whose CPU it is
             server,
             tmp_path_factory.mktemp("crowd"),
-            queue,
+            queue | {"lease_seconds": 3},  # so that they say soon that they are still there
             people,
             seconds=2.0,
             warm_seconds=0.5,
@@ -82,8 +82,8 @@ def test_what_is_lost_or_given_twice_is_found(
     _execute(
         url,
         "DELETE FROM span_annotations USING spans, tracequill.annotation_items AS i "
-        "WHERE spans.id = span_rowid AND spans.span_id = i.span_id "
-        f"AND i.item_id = {item_id} AND identifier = '{identifier}'",
+        "WHERE spans.id = span_annotations.span_rowid AND spans.span_id = i.span_id "
+        f"AND i.item_id = {item_id} AND span_annotations.identifier = '{identifier}'",
     )
     assert now().not_in_phoenix == 1
 
