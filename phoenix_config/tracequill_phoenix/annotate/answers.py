@@ -27,6 +27,7 @@ from tracequill_phoenix.annotate.labels import (
     check_values,
     correction_row,
     diff_of,
+    names_said,
     phoenix_names,
     phoenix_rows,
 )
@@ -93,7 +94,8 @@ async def submit(
             .where(answers.c.answer_id == current.answer_id)
             .values(replaced_at=func.clock_timestamp())
         )
-    before = await _to_phoenix(session, queue, item, person, values, correction, changes)
+    names = _names(queue, current.values if current is not None else {})
+    before = await _to_phoenix(session, queue, item, person, names, values, correction, changes)
     row = (
         await session.execute(
             _KEEP,
@@ -194,11 +196,17 @@ async def _judged(
     return {**correction, "diff": diff_of(conversation["answer"]["text"], correction["text"])}
 
 
+def _names(queue: Queue, said: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The annotations in Phoenix that are an answer's, also of tags that labels have lost since."""
+    return sorted({*phoenix_names(queue.labels), *names_said(said)})
+
+
 async def _to_phoenix(
     session: AsyncSession,
     queue: Queue,
     item: Any,
     person: Person,
+    names: list[str],
     values: Mapping[str, Mapping[str, Any]],
     correction: Mapping[str, Any] | None,
     changes: Changes,
@@ -212,7 +220,7 @@ async def _to_phoenix(
         item.span_id,
         person.person,
         person.user_id,
-        phoenix_names(queue.labels),
+        names,
         rows,
         changes,
     )
@@ -296,7 +304,7 @@ async def undo(
         item.span_id,
         person.person,
         person.user_id,
-        phoenix_names(queue.labels),
+        _names(queue, row.values),
         row.phoenix_before,
         changes,
     )

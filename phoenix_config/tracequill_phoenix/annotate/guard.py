@@ -27,9 +27,10 @@ class Guard:
 
     def check(self, method: str, headers: Mapping[str, str], *, authentication: bool) -> None:
         """Raise QueueError for a name that is not ours, and for a write from another site."""
-        has_token = "authorization" in headers
+        scheme = headers.get("authorization", "").partition(" ")[0]
+        has_token = authentication and scheme.lower() == "bearer"  # else it says nothing
         host = headers.get("host", "")
-        if not (has_token and authentication) and not self._is_ours(host):
+        if not has_token and not self._is_ours(host):
             raise QueueError(
                 403,
                 "unknown_host",

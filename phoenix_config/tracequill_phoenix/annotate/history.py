@@ -141,9 +141,9 @@ async def reply(
     held = (
         slots.c.item_id == row.item_id,
         slots.c.person == row.person,
-        slots.c.state == "flagged",
+        slots.c.state.in_(("flagged", "returned")),
     )
-    if give_to_others:
+    if give_to_others:  # also what came back, and was never taken up
         await session.execute(update(slots).where(*held).values(state="open", person=None))
     else:
         await session.execute(update(slots).where(*held).values(state="returned"))

@@ -266,6 +266,17 @@ def label_names(labels: Sequence[Label]) -> list[str]:
     return names
 
 
+def names_said(values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Give the annotation names of what was said, also of a tag that its label has lost since."""
+    names: list[str] = []
+    for name, value in values.items():
+        if "labels" in value:
+            names.extend(tag_name(name, tag) for tag in value["labels"])
+        else:
+            names.append(name)
+    return names
+
+
 def tag_name(name: str, tag: str) -> str:
     """Give the name of one tag's annotation: one person's rows of one name would be one row."""
     return f"{name}: {tag}"

@@ -5,6 +5,7 @@ A name is one line of visible text: what cannot be seen could make two people lo
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from urllib.parse import quote, unquote
 
@@ -15,6 +16,10 @@ PREFIX = "tracequill:"
 _TYPED_LENGTH_MAX = 8 * LENGTH_MAX
 # Controls, formats (direction overrides, zero width), surrogates, private use, unassigned.
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
+# Of other kinds, and drawn as nothing: fillers, an empty braille cell, a joiner, selectors.
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def checked_name(text: str) -> str:
@@ -27,7 +32,7 @@ def checked_name(text: str) -> str:
         raise ValueError("please type a name.")
     if len(name) > LENGTH_MAX:
         raise ValueError(too_long)
-    if any(unicodedata.category(character) in _INVISIBLE for character in name):
+    if _BLANK.search(name) or any(unicodedata.category(one) in _INVISIBLE for one in name):
         raise ValueError("a name consists of visible characters only.")
     return name
 

@@ -243,10 +243,11 @@ async def change(
 
 async def remove(session: AsyncSession, queue: Queue) -> None:
     """Delete a queue in which nobody has answered; items go with it."""
-    # Whoever answers at this moment points to the row: their answer is waited for, and counts.
-    await session.execute(
-        select(queues.c.queue_id).where(queues.c.queue_id == queue.queue_id).with_for_update()
-    )
+    # Whoever answers at this moment holds an item and then points to the queue, in this order:
+    # their answer is waited for, and counts.
+    for row in (items, queues):
+        own = select(row.c.queue_id).where(row.c.queue_id == queue.queue_id).with_for_update()
+        await session.execute(select(func.count()).select_from(own.subquery()))
     if await session.scalar(
         select(answers.c.answer_id).where(answers.c.queue_id == queue.queue_id).limit(1)
     ):

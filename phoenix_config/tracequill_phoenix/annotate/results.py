@@ -52,11 +52,17 @@ _ANSWERED = text(
     """
 )
 _ANSWERED_ROW = struct.Struct("!idd")
-_COUNTS = text(
-    """
-    SELECT label.key AS name, said.choice, count(*) AS times
+# Of few questions a count tells what somebody said: only those that everybody has answered count.
+_SAID = """
     FROM tracequill.annotation_answers AS a
+    JOIN tracequill.annotation_items AS i
+        ON i.item_id = a.item_id AND (i.done_at IS NOT NULL OR :is_archived)
     CROSS JOIN LATERAL jsonb_each(a."values") AS label
+"""
+_COUNTS = text(
+    f"""
+    SELECT label.key AS name, said.choice, count(*) AS times
+    {_SAID}
     CROSS JOIN LATERAL (
         SELECT label.value ->> 'label' AS choice WHERE label.value ? 'label'
         UNION ALL
@@ -90,10 +96,9 @@ _LEFT = text(
     """
 ).bindparams(bindparam("people", type_=ARRAY(Text)))
 _MEANS = text(
-    """
+    f"""
     SELECT label.key AS name, avg((label.value ->> 'score')::double precision) AS mean
-    FROM tracequill.annotation_answers AS a
-    CROSS JOIN LATERAL jsonb_each(a."values") AS label
+    {_SAID}
     WHERE a.queue_id = :queue_id AND a.undone_at IS NULL AND a.replaced_at IS NULL
       AND label.key = ANY(:names) AND label.value ? 'score'
     GROUP BY 1
@@ -198,12 +203,12 @@ async def _each_person(session: AsyncSession, queue_id: int) -> dict[str, dict[s
 async def _label_counts(session: AsyncSession, queue: Queue) -> list[dict[str, Any]]:
     """How often each choice was taken, and the means of numbers."""
     taken: dict[str, dict[str, int]] = {}
-    for row in await session.execute(_COUNTS, {"queue_id": queue.queue_id}):
+    values = {"queue_id": queue.queue_id, "is_archived": queue.archived_at is not None}
+    for row in await session.execute(_COUNTS, values):
         taken.setdefault(row.name, {})[row.choice] = row.times
     numbers = [label.name for label in queue.labels if label.kind == "CONTINUOUS"]
     means = {
-        row.name: row.mean
-        for row in await session.execute(_MEANS, {"queue_id": queue.queue_id, "names": numbers})
+        row.name: row.mean for row in await session.execute(_MEANS, values | {"names": numbers})
     }
     return [
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -19,6 +20,7 @@ from tracequill_phoenix.annotate.history import short
 from tracequill_phoenix.annotate.labels import label_names
 from tracequill_phoenix.annotate.people import Person
 from tracequill_phoenix.annotate.person_name import COOKIE, checked_name, to_cookie
+from tracequill_phoenix.annotate.phoenix_labels import Changes
 from tracequill_phoenix.annotate.queues import Queue
 from tracequill_phoenix.annotate.selection_form import Name, Order, Selection, Text, expression
 from tracequill_phoenix.annotate.sources import Source
@@ -30,6 +32,7 @@ from tracequill_phoenix.api.annotation import (
     Id,
     QueueRoute,
     base_url,
+    in_transaction,
     json_answer,
     root_path,
 )
@@ -118,10 +121,13 @@ async def give_name(body: NewName, request: Request, database: Database) -> Resp
         name = checked_name(body.name)
     except ValueError as error:
         raise invalid(str(error)) from error
-    async with database() as session:
-        person = people.named(await people.spelling(session, name))
-        await people.remember(session, person)
-        answer = json_answer(await _me(session, request, person))
+
+    async def work(session: AsyncSession, _: Changes) -> tuple[Person, dict[str, Any]]:
+        person = await people.give_name(session, name)
+        return person, await _me(session, request, person)
+
+    person, me = await in_transaction(database, request, work)
+    answer = json_answer(me)
     answer.set_cookie(
         COOKIE,
         to_cookie(person.name),
@@ -304,19 +310,22 @@ async def create_queue(
 ) -> Response:
     """Make a queue with what a selection finds, all in one transaction."""
     _require_creating(person)
-    async with database() as session:
+
+    async def work(session: AsyncSession, _: Changes) -> Response:
         if person is not None:
-            person = await people.remember(session, person)
+            await people.remember(session, person)
         labels = await configs.labels_for(session, body.labels)
         assigned = await _assigned(session, request, body.members)
         values = _values(body) | {"name": body.name}
         queue_id = await queues.create(session, person, values, labels, assigned)
         queue = await queues.find(session, queue_id, lock=True)
         if body.selection is not None:
-            added, _ = await _add(session, queue, body.selection)
+            added, _already = await _add(session, queue, body.selection)
             if not added and not body.allow_empty:
                 raise invalid("nothing was found for this queue; change the choice.")
         return await _shown(session, await queues.find(session, queue_id), person, 201)
+
+    return await in_transaction(database, request, work)
 
 
 @router.patch("/queues/{queue_id}", dependencies=[NOT_LOCKED])
@@ -324,34 +333,45 @@ async def change_queue(
     queue_id: Id, body: ChangedQueue, request: Request, database: Database, person: Asking
 ) -> Response:
     """Change what is named in the body; its manager only."""
-    async with database() as session:
+    named = body.model_fields_set
+
+    async def work(session: AsyncSession, _: Changes) -> Response:
         queue = await _managed(session, queue_id, person)
-        named = body.model_fields_set
         values = {key: value for key, value in _values(body).items() if _FIELDS[key] in named}
         if "name" in named:
             values["name"] = body.name
         if "archived" in named:
             values["archived_at"] = func.now() if body.archived else None
         labels = await configs.labels_for(session, body.labels) if "labels" in named else None
-        assigned = await _assigned(session, request, body.members) if "members" in named else None
+        assigned = None
+        if "members" in named:
+            assigned = await _assigned(session, request, body.members, queue.members)
         await queues.change(session, queue, values, labels, assigned)
         return await _shown(session, await queues.find(session, queue_id), person)
 
+    return await in_transaction(database, request, work)
+
 
 @router.delete("/queues/{queue_id}", status_code=204, dependencies=[NOT_LOCKED])
-async def delete_queue(queue_id: Id, database: Database, person: Asking) -> Response:
+async def delete_queue(
+    queue_id: Id, request: Request, database: Database, person: Asking
+) -> Response:
     """Delete a queue in which nobody has answered."""
-    async with database() as session:
+
+    async def work(session: AsyncSession, _: Changes) -> None:
         await queues.remove(session, await _managed(session, queue_id, person))
+
+    await in_transaction(database, request, work)
     return Response(status_code=204)
 
 
 @router.post("/queues/{queue_id}/items", dependencies=[NOT_LOCKED])
 async def add_items(
-    queue_id: Id, body: Addition | Selection, database: Database, person: Asking
+    queue_id: Id, body: Addition | Selection, request: Request, database: Database, person: Asking
 ) -> Response:
     """Add what a selection finds; what is in the queue is left out."""
-    async with database() as session:
+
+    async def work(session: AsyncSession, _: Changes) -> dict[str, Any]:
         queue = await _managed(session, queue_id, person)
         queue.require_active()
         if isinstance(body, Selection):
@@ -365,7 +385,9 @@ async def add_items(
                 overlap=queue.overlap,
             )
         (shown,) = await queues.to_json(session, [queue], person, base_url())
-    return json_answer({"added": added, "already": already, "items": shown["items"]})
+        return {"added": added, "already": already, "items": shown["items"]}
+
+    return json_answer(await in_transaction(database, request, work))
 
 
 async def _managed(session: AsyncSession, queue_id: Id, person: Person | None) -> Queue:
@@ -391,10 +413,14 @@ async def _add(session: AsyncSession, queue: Queue, chosen: Selection) -> tuple[
     return added, already
 
 
-async def _assigned(session: AsyncSession, request: Request, whom: list[str]) -> list[str]:
+async def _assigned(
+    session: AsyncSession, request: Request, whom: list[str], already: Collection[str] = ()
+) -> list[str]:
+    """Those who are assigned already stay so, even where nobody knows them any more."""
     authentication = request.app.state.authentication_enabled
-    found = await people.resolve(session, whom, authentication=authentication)
-    return [person.person for person in found]
+    new = [one for one in whom if one not in already]
+    found = await people.resolve(session, new, authentication=authentication)
+    return [one for one in whom if one in already] + [person.person for person in found]
 
 
 _FIELDS = {

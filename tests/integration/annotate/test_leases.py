@@ -259,25 +259,6 @@ async def test_requests_of_one_person_at_once_give_what_each_alone_would(
     assert len(held) == 5
 
 
-async def test_heartbeats_and_releases_of_one_person_at_once_do_not_wait_for_each_other_for_ever(
-    engine: AsyncEngine,
-) -> None:
-    queue_id = await make_queue(engine, "tabs that go", 30, 1)
-    ana = Person(engine, queue_id, "Ana")
-
-    async def tab(number: int) -> None:
-        chance = random.Random(number)
-        for _ in range(8):
-            held = await ana.take(10)
-            chance.shuffle(held)
-            await ana.renew(*held)
-            await ana.release(*held[:7])
-
-    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
-        for number in range(8):
-            tasks.create_task(tab(number))
-
-
 async def test_what_is_let_go_after_a_reply_stays_with_whoever_asked(engine: AsyncEngine) -> None:
     queue_id = await make_queue(engine, "replied", 2, 1)
     ana, ben = Person(engine, queue_id, "Ana"), Person(engine, queue_id, "Ben")

@@ -216,7 +216,7 @@ def test_text_that_postgres_refuses_is_repaired_wherever_it_is_said(
     )
     (item,) = ana.lease(queue)
     value = {name: {"label": UNSTORABLE, "explanation": UNSTORABLE}}
-    said = {
+    said: Json = {
         "values": value,
         "correction": {"text": UNSTORABLE, "message": {UNSTORABLE: UNSTORABLE}},
     }

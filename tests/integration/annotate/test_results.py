@@ -292,7 +292,7 @@ def test_agreement_is_of_labels_of_every_kind_and_of_answers_that_hold(
 ) -> None:
     number = {"name": "stars", "kind": "CONTINUOUS", "required": False}
     labels = [QUALITY, number, TAGS, {"name": "why", "kind": "FREEFORM", "required": False}]
-    queue, _ = of_two(phoenix_server, "kinds", [Call() for _ in range(6)], ana, labels=labels)
+    queue, _ = of_two(phoenix_server, "kinds compared", [Call() for _ in range(6)], ana, labels=labels)
     for worker in (ana, ben):
         for place, item in enumerate(worker.lease(queue, 6)):
             off = worker is ben and place == 0

@@ -83,7 +83,6 @@ def test_a_write_from_another_site_is_refused_and_a_read_is_not(headers: dict[st
         {"origin": "http://localhost:6006"},
         {"origin": "https://traces.example.org", "sec_fetch_site": "cross-site"},
         {"origin": "https://traces.example.org:443"},
-        {"authorization": "Bearer key", "origin": "https://evil.example"},
     ],
 )
 def test_our_pages_and_programs_write(headers: dict[str, str]) -> None:
@@ -95,3 +94,18 @@ def test_a_token_needs_no_known_name_where_it_is_asked_for() -> None:
 
     assert refusal_of("POST", bearer, authentication=True) is None
     assert refusal_of("POST", bearer, authentication=False) == "unknown_host"
+    basic = bearer | {"authorization": "Basic eDp5"}
+    assert refusal_of("POST", basic, authentication=True) == "unknown_host"
+
+
+def test_a_token_that_says_nothing_lets_no_other_site_in() -> None:
+    headers = {
+        "host": "localhost:6006",
+        "origin": "https://evil.example",
+        "authorization": "Bearer key",
+    }
+
+    assert refusal_of("POST", headers, authentication=True) is None
+    assert refusal_of("POST", headers, authentication=False) == "cross_site"
+    basic = headers | {"authorization": "Basic eDp5"}
+    assert refusal_of("POST", basic, authentication=True) == "cross_site"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tracequill_phoenix.annotate.person_name import checked_name, from_cookie, to_cookie
@@ -19,7 +21,13 @@ def test_spaces_and_ways_of_writing_do_not_make_two_people() -> None:
     assert checked_name("  Zoe\u0308 \n Q ") == checked_name("Zoë Q")
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 65, "a\x00b", "a\u202eb", "a\u200bb", "\ud800"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "  ", "x" * 65, "a\x00b", "a\u202eb", "a\u200bb", "\ud800"),
+        *("\u3164", "\u2800 \u2800", "Ana\ufe0f", "A\u034fna"),
+    ],
+)
 def test_what_cannot_be_seen_is_no_name(name: str) -> None:
     with pytest.raises(ValueError):
         checked_name(name)
@@ -28,3 +36,12 @@ def test_what_cannot_be_seen_is_no_name(name: str) -> None:
 @pytest.mark.parametrize("value", [None, "", "%FF", "%00", "%E2%80%AEx"])
 def test_a_cookie_that_is_none_of_ours_is_nobody(value: str | None) -> None:
     assert from_cookie(value) is None
+
+
+def test_a_name_that_takes_long_to_compose_is_refused_at_once() -> None:
+    started = time.process_time()
+
+    with pytest.raises(ValueError, match="at most"):
+        checked_name("a" + "\u0301\u0316" * 1_000_000)
+
+    assert time.process_time() - started < 5  # put in order one by one the marks take hours
