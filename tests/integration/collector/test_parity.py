@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import string
 from collections.abc import Callable
@@ -114,6 +115,26 @@ async def test_calls_that_the_proxy_recorded(phoenix: Phoenix, pair: tuple[str, 
     assert_same_rows(rows, await stored_rows(theirs))
     # Those of an agent's steps among them.
     assert len(rows["spans"]) == len(spans) > len(requests) > 50
+
+
+async def test_what_a_call_says_of_itself_is_no_sql(
+    phoenix: Phoenix, pair: tuple[str, str]
+) -> None:
+    """Class: SQL injection. litellm put an Authorization header into a query (CVE-2026-42208)."""
+    theirs, ours = pair
+    sql = "x'); DROP TABLE spans; --\\.\n\t$1 %s {0} \"\\N"
+    exchange = own_cases()[0].exchange(
+        session_id=sql, user_id=sql, tags=(sql,), metadata=json.dumps({sql: sql})
+    )
+    payload = encode_request(encode_spans(interpret(exchange, "app")), sql)
+    phoenix.ingest(theirs, [(payload, None)])
+
+    await export(ours, spans_of([record_of(payload)]))
+
+    rows = await stored_rows(ours)
+    assert_same_rows(rows, await stored_rows(theirs))
+    for table in ("projects", "project_sessions"):
+        assert [row for row in rows[table] if sql in row], table
 
 
 def _numbered(case: Case, number: int) -> Exchange:
