@@ -5,6 +5,7 @@ Phoenix's users only. It runs no script and loads nothing from elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from starlette.templating import Jinja2Templates
 from tracequill_phoenix import api
 from tracequill_phoenix.api.access import authenticated
 
-_DEPTH_MAX = 4
+_DEPTH_MAX = 6
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; "
@@ -39,6 +40,8 @@ class Operation:
     summary: str
     parameters: tuple[tuple[str, str, str], ...]
     body: str
+    answers: tuple[tuple[str, str, str], ...]
+    """Status, what it means, and what is sent then."""
 
 
 def api_page_router() -> APIRouter:
@@ -55,7 +58,8 @@ def api_page_router() -> APIRouter:
             return templates.TemplateResponse(
                 request, "sign_in.html", {"root": root}, error.status_code, _HEADERS
             )
-        facts = {"root": root, "groups": grouped(api.openapi())}
+        description = await asyncio.to_thread(api.openapi)  # made once, which takes its time
+        facts = {"root": root, "groups": grouped(description)}
         return templates.TemplateResponse(request, "api.html", facts, headers=_HEADERS)
 
     return router
@@ -73,9 +77,6 @@ def _operations(description: Mapping[str, Any]) -> Iterator[Operation]:
     schemas = description.get("components", {}).get("schemas", {})
     for path, methods in description["paths"].items():
         for method, operation in methods.items():
-            content = operation.get("requestBody", {}).get("content", {})
-            schema = content.get("application/json", {}).get("schema")
-            shown = json.dumps(_example(schema, schemas), indent=2) if schema else ""
             yield Operation(
                 group=(operation.get("tags") or ["other"])[0],
                 method=method.upper(),
@@ -85,14 +86,33 @@ def _operations(description: Mapping[str, Any]) -> Iterator[Operation]:
                     (parameter["name"], parameter["in"], _kind(parameter.get("schema", {})))
                     for parameter in operation.get("parameters", ())
                 ),
-                body=shown,
+                body=_shown(operation.get("requestBody", {}), schemas),
+                answers=tuple(
+                    (
+                        status,
+                        response["description"],
+                        _shown(response, schemas) if status < "300" else "",
+                    )
+                    for status, response in sorted(operation["responses"].items())
+                ),
             )
+
+
+def _shown(content: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
+    """Give the JSON that is sent, or the names of what is sent instead."""
+    kinds = content.get("content", {})
+    if "application/json" not in kinds:
+        return ", ".join(kinds)
+    schema = kinds["application/json"].get("schema", {})
+    return json.dumps(_example(schema, schemas), indent=2, ensure_ascii=False)
 
 
 def _example(schema: Mapping[str, Any], schemas: Mapping[str, Any], depth: int = 0) -> Any:
     """Give JSON that says what *schema* takes: each value is the word for its kind."""
     if "$ref" in schema:
         schema = schemas.get(schema["$ref"].rpartition("/")[2], {})
+    if schema.get("examples"):
+        return schema["examples"][0]
     if depth == _DEPTH_MAX:
         return "…"
     if "properties" in schema:

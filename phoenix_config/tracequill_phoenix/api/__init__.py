@@ -6,6 +6,7 @@ folder holds one router; this one joins them.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -14,6 +15,7 @@ from fastapi.openapi.utils import get_openapi
 
 from tracequill_phoenix.api import annotation, datasets, lookback, queues, results, work
 from tracequill_phoenix.api.access import ACCESS
+from tracequill_phoenix.api.description import described
 
 router = APIRouter(prefix="/tracequill/api")
 router.include_router(datasets.router, dependencies=ACCESS)
@@ -24,6 +26,13 @@ for _router in (queues.router, work.router, lookback.router, results.router):
 @router.get("/openapi.json", include_in_schema=False, dependencies=ACCESS)
 def openapi() -> dict[str, Any]:
     """Describe this API for clients; Phoenix's own description names its own routes only."""
-    return get_openapi(
-        title="Tracequill API in Phoenix", version=version("tracequill"), routes=router.routes
+    return _description()
+
+
+@cache
+def _description() -> dict[str, Any]:
+    return described(
+        get_openapi(
+            title="Tracequill API in Phoenix", version=version("tracequill"), routes=router.routes
+        )
     )
