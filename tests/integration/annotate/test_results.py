@@ -290,14 +290,16 @@ def test_agreement_is_of_all_and_of_each_two(
 def test_agreement_is_of_labels_of_every_kind_and_of_answers_that_hold(
     phoenix_server: PhoenixServer, ana: Worker, ben: Worker
 ) -> None:
-    number = {"name": "stars", "kind": "CONTINUOUS", "required": False}
+    number = {"name": "marks", "kind": "CONTINUOUS", "required": False}
     labels = [QUALITY, number, TAGS, {"name": "why", "kind": "FREEFORM", "required": False}]
-    queue, _ = of_two(phoenix_server, "kinds compared", [Call() for _ in range(6)], ana, labels=labels)
+    queue, _ = of_two(
+        phoenix_server, "kinds compared", [Call() for _ in range(6)], ana, labels=labels
+    )
     for worker in (ana, ben):
         for place, item in enumerate(worker.lease(queue, 6)):
             off = worker is ben and place == 0
             values: Json = {"quality": {"label": "bad" if place < 3 else "good"}}
-            values["stars"] = {"score": place + (0.5 if off else 0)}
+            values["marks"] = {"score": place + (0.5 if off else 0)}
             values["tags"] = {"labels": ["long"] if off else ["rude", "long"]}
             worker.answer(item, values=values | {"why": {"text": "because"}})
     undone = ben.post(url_of(queue, "undo"), {"item_id": None})
@@ -305,10 +307,10 @@ def test_agreement_is_of_labels_of_every_kind_and_of_answers_that_hold(
     found = {one["name"]: one for one in ana.get(url_of(queue, "agreement"))["labels"]}
 
     assert undone["undone"] == "answer"
-    assert [found[name]["items"] for name in ("quality", "stars", "tags", "why")] == [5, 5, 5, 0]
+    assert [found[name]["items"] for name in ("quality", "marks", "tags", "why")] == [5, 5, 5, 0]
     assert found["quality"]["percent"]["value"] == 1
-    assert found["stars"]["percent"]["value"] == pytest.approx(4 / 5)
-    assert 0.9 < found["stars"]["krippendorff_alpha"]["value"] < 1
+    assert found["marks"]["percent"]["value"] == pytest.approx(4 / 5)
+    assert 0.9 < found["marks"]["krippendorff_alpha"]["value"] < 1
     assert found["tags"]["percent"]["value"] == pytest.approx(4 / 5)
     assert "free text" in found["why"]["percent"]["why"]
 
