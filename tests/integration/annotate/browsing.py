@@ -23,6 +23,7 @@ def chromium() -> Iterator[Browser]:
     """Give the system's Chromium."""
     program = shutil.which("chromium")
     assert program, "these tests need Chromium: apt-get install chromium"
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         # Without its sandbox, which does not work for root.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
