@@ -20,6 +20,7 @@ from tracequill_phoenix.api.annotation import Id
 
 _FOLDER = Path(__file__).parent
 _FILES = _FOLDER / "static" / "annotate"
+_NAME_MAX = 100  # a longer one is an error to some file systems
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -78,7 +79,8 @@ async def static(request: Request, name: str) -> Response:
     """A script or a style; the browser asks each time whether it has changed."""
     file = _FILES / name
     kind = _TYPES.get(file.suffix)
-    if kind is None or file.parent != _FILES or not file.is_file():
+    is_ours = len(name) <= _NAME_MAX and file.parent == _FILES and file.is_file()
+    if kind is None or not is_ours:
         raise HTTPException(404, f"there is no file {name!r} here")
     headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
     answer = FileResponse(file, media_type=kind, headers=headers, stat_result=file.stat())

@@ -39,13 +39,18 @@ T = TypeVar("T")
 
 
 _JSON = "application/json"
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _NO_JSON = "this is not JSON that can be read."
 
 
 def json_answer(data: Any, status: int = 200, **beside: Any) -> Response:
     """Answer with *data* as Phoenix's REST API does, below the key ``data``."""
     body = orjson.dumps({"data": data, **beside}, option=orjson.OPT_UTC_Z)
-    return Response(body, status, media_type=_JSON, headers={"Cache-Control": "no-store"})
+    return _json(body, status)
+
+
+def _json(body: bytes, status: int) -> Response:
+    return Response(body, status, media_type=_JSON, headers=_HEADERS)
 
 
 class QueueRoute(APIRoute):
@@ -59,19 +64,15 @@ class QueueRoute(APIRoute):
             try:
                 return await handle(Request(request.scope, _bounded(request)))
             except QueueError as error:
-                return Response(
-                    orjson.dumps(error.body(), option=orjson.OPT_UTC_Z),
-                    error.status,
-                    media_type=_JSON,
-                )
+                return _json(orjson.dumps(error.body(), option=orjson.OPT_UTC_Z), error.status)
             except RequestValidationError as error:
                 body = {"detail": clean_text(_sentence(error)), "code": "invalid"}
-                return Response(orjson.dumps(body), 422, media_type=_JSON)
+                return _json(orjson.dumps(body), 422)
             except RaisedError as error:  # FastAPI raises its parent class
                 if error.status_code != 400:  # what it says of a body that is no JSON
                     raise
                 body = {"detail": _NO_JSON, "code": "invalid"}
-                return Response(orjson.dumps(body), 422, media_type=_JSON)
+                return _json(orjson.dumps(body), 422)
 
         return refusing
 
