@@ -73,16 +73,16 @@ class Workbook:
         """Finish the file, and give the rest of it."""
         self._end_sheet()
         numbers = range(1, self._sheets + 1)
-        self._archive.writestr("xl/workbook.xml", _workbook(numbers))
-        self._archive.writestr("xl/_rels/workbook.xml.rels", _relations(numbers))
-        self._archive.writestr("_rels/.rels", _ROOT)
-        self._archive.writestr("[Content_Types].xml", _types(numbers))
+        self._archive.writestr(_part("xl/workbook.xml"), _workbook(numbers))
+        self._archive.writestr(_part("xl/_rels/workbook.xml.rels"), _relations(numbers))
+        self._archive.writestr(_part("_rels/.rels"), _ROOT)
+        self._archive.writestr(_part("[Content_Types].xml"), _types(numbers))
         self._archive.close()
         return self._out.taken()
 
     def _begin_sheet(self) -> None:
         self._sheets += 1
-        self._sheet = self._archive.open(f"xl/worksheets/sheet{self._sheets}.xml", "w")
+        self._sheet = self._archive.open(_part(f"xl/worksheets/sheet{self._sheets}.xml"), "w")
         self._bytes = 0
         self._write(_SHEET_BEGIN + _row(1, self._titles))
         self._rows = 1
@@ -158,6 +158,13 @@ def _units(text: str) -> int:
 
 
 # --- the parts around the sheets -------------------------------------------------------------
+
+
+def _part(name: str) -> zipfile.ZipInfo:
+    """Name a part of the archive; it has no time, so that equal rows are equal files."""
+    part = zipfile.ZipInfo(name)
+    part.compress_type = zipfile.ZIP_DEFLATED
+    return part
 
 
 def _workbook(sheets: Sequence[int]) -> str:

@@ -163,7 +163,7 @@ def export(
     ] = None,
 ) -> None:
     """Write all answers of a queue to a file, a column for each person."""
-    chosen = format_name or Path(output).suffix.removeprefix(".") or "csv"
+    chosen = format_name or Path(output).suffix.removeprefix(".").lower() or "csv"
     if chosen not in FORMATS:
         raise UsageError(f"there is no format {chosen!r}. There is: {', '.join(FORMATS)}.")
     with PhoenixClient(load_settings()) as phoenix:

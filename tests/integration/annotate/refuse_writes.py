@@ -26,12 +26,12 @@ async def answers(*, read_only: bool, is_full: bool) -> list[dict[str, object]]:
     app.state.read_only = read_only
     app.state.db = SimpleNamespace(should_not_insert_or_update=is_full)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    found = []
+    found: list[dict[str, object]] = []
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         for route in iter_route_contexts(api.router.routes):
             for method in sorted(route.methods or ()):
                 path = re.sub(r"\{\w+\}", "1", str(route.path))
-                body = {} if method in ("POST", "PUT", "PATCH") else None
+                body: dict[str, object] | None = {} if method in ("POST", "PUT", "PATCH") else None
                 answer = await client.request(method, path, json=body)
                 found.append(
                     {

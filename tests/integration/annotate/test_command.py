@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from tests.integration.annotate.rig import Call, named, write_calls
 from tests.integration.fixtures_phoenix import PhoenixServer, clean_environment
+from tests.ports import free_port
 from tracequill.errors import CommandError, UsageError
 from tracequill_phoenix.cli.queue import app
 
@@ -74,6 +75,10 @@ def test_what_cannot_be_done_is_one_sentence(queue: Command, project: str) -> No
         queue("create", "wrong", "--where", "model ==", *options)
     with pytest.raises(UsageError, match="no annotation config 'nowhere'"):
         queue("create", "no label", "--project", project, "--annotation", "nowhere")
+    with pytest.raises(UsageError, match="no project 'nowhere'"):
+        queue("create", "no project", "--project", "nowhere", "--annotation", "quality")
+    with pytest.raises(UsageError, match="no project 'nowhere'"):
+        queue("add", "taken", "--project", "nowhere")
     with pytest.raises(UsageError, match="Did you mean 'taken'"):
         queue("status", "takne")
 
@@ -98,3 +103,30 @@ def test_the_answers_are_written_to_a_file_that_is_whole_or_not_there(
     with pytest.raises(UsageError, match="no queue"):
         queue("export", "unheard of", "--output", "other.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["answers.csv"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx", "jsonl"])
+def test_the_command_writes_what_the_page_downloads(
+    phoenix_server: PhoenixServer, queue: Command, project: str, tmp_path: Path, kind: str
+) -> None:
+    queue("create", f"as {kind}", "--project", project, "--annotation", "quality")
+    with named(phoenix_server, "Ana") as ana:
+        (made,) = [row for row in ana.get("/queues") if row["name"] == f"as {kind}"]
+        ana.answer(ana.lease(made)[0])
+        path = f"/tracequill/api/queues/{made['queue_id']}/download"
+        page = ana.client.get(path, params={"format": kind}).content
+
+    queue("export", f"as {kind}", "--output", f"answers.{kind.upper()}")
+
+    assert (tmp_path / f"answers.{kind.upper()}").read_bytes() == page
+
+
+def test_a_phoenix_that_is_not_there_is_said_with_its_address(
+    queue: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("TRACEQUILL_PHOENIX_URL", address)
+
+    with pytest.raises(CommandError, match=f"does not answer at {address}") as refused:
+        queue("list")
+    assert refused.value.exit_code == 1

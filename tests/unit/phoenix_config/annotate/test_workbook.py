@@ -6,6 +6,7 @@ import io
 import math
 import random
 import re
+import time
 import tracemalloc
 import zipfile
 from collections.abc import Sequence
@@ -99,6 +100,13 @@ def test_a_full_sheet_is_followed_by_another_with_the_same_head() -> None:
         ["item", 2, 3],
         ["item", 4],
     ]
+
+
+def test_equal_rows_are_equal_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = written(["item"], [[1]])
+    monkeypatch.setattr("time.localtime", lambda *_: time.struct_time((2031,) + (1,) * 8))
+
+    assert written(["item"], [[1]]) == first
 
 
 def test_a_wide_row_keeps_its_columns() -> None:
