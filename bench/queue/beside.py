@@ -1,15 +1,14 @@
-"""The same labels through our page and through Phoenix's own, by an expert's quickest way.
+"""The same labels through our page and through Phoenix's own, by an expert's quickest way: keys.
 
-Four ways, each on the same answers with the same labels: our page by keys and by mouse, Phoenix's
-trace page by keys and by mouse. No time is spent on reading: the next input comes as soon as the
-page shows the next answer and takes it. A wait is the bench's own look at the page, the same for
-all four.
+Both on the same answers with the same labels. No time is spent on reading: the next key comes as
+soon as the page shows the next answer and takes it. The wait is the bench's own look at the page,
+the same for both.
 
 Phoenix's page has no queue. The quickest way there: the list of spans, filtered and sorted by
-time; the first one opened, with the annotation panel that Phoenix opens beside it. By keys: ``e``
-sets the focus on the label's field, ``→`` takes its first value (again: the second), ``j`` opens
-the next span; the label is saved by itself half a second after it was chosen. By mouse: the field,
-the value, and "Next trace", which may be pressed at once for the same reason.
+time; the first one opened, with the annotation panel that Phoenix opens beside it. Then ``e`` sets
+the focus on the label's field, ``→`` takes its first value (again: the second), ``j`` opens the
+next span; the label is saved by itself half a second after it was chosen, for which nobody has to
+wait.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ from bench.queue.server import QUALITY, Caller, Json, Server
 LLM_SPANS = "span_kind == 'LLM'"
 VALUES = ("good", "bad")
 """Of ``QUALITY``, in its order."""
-KEYS, MOUSE = "keys", "mouse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +39,10 @@ class Way:
     """One way to give the labels."""
 
     keys: int
-    clicks: int
     item_ms: list[float]
-    """From the first input for an answer until the next one can be judged; not of the last one."""
+    """From the first key for an answer until the next one can be judged; not of the last one."""
     seconds: float
-    """From the first input for the first answer until the last label was stored."""
+    """From the first key for the first answer until the last label was stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,44 +66,33 @@ async def newest_answers(url: str, number: int) -> Answers:
     return Answers(span_ids, [VALUES[place % len(VALUES)] for place in range(number)])
 
 
-async def measure_ours(
-    browser: Browser, server: Server, manager: Caller, answers: Answers, how: str
-) -> Way:
+async def measure_ours(browser: Browser, server: Server, manager: Caller, answers: Answers) -> Way:
     """Give the labels through our page."""
     queue: Json = await manager.call(
-        "POST", "/queues", {"name": f"beside {how}", "labels": [QUALITY], "selection": None}
+        "POST", "/queues", {"name": "beside", "labels": [QUALITY], "selection": None}
     )
     path = f"/queues/{queue['queue_id']}/items"
     await manager.call("POST", path, {"span_ids": answers.span_ids})
     await _forget_labels(server)
 
     async def give(page: Page, label: str) -> None:
-        if how == KEYS:
-            await page.keyboard.press(str(VALUES.index(label) + 1))
-            await page.keyboard.press("Enter")
-        else:
-            await page.locator(".choice", has_text=label).click()
-            await page.locator(".save").click()
+        await page.keyboard.press(str(VALUES.index(label) + 1))
+        await page.keyboard.press("Enter")
 
-    async with new_page(browser, server.base_url, f"beside {how}") as page:
+    async with new_page(browser, server.base_url, "beside") as page:
         await page.goto(address(server, queue))
         return await _work(page, "ours", server, answers, give)
 
 
-async def measure_phoenix(browser: Browser, server: Server, answers: Answers, how: str) -> Way:
+async def measure_phoenix(browser: Browser, server: Server, answers: Answers) -> Way:
     """Give the labels through Phoenix's own page."""
     await _forget_labels(server)
 
     async def give(page: Page, label: str) -> None:
-        if how == KEYS:
-            await page.keyboard.press("e")
-            for _ in range(VALUES.index(label) + 1):
-                await page.keyboard.press("ArrowRight")
-            await page.keyboard.press("j")
-        else:
-            await page.locator("button[aria-haspopup=listbox]:has([data-placeholder])").click()
-            await page.get_by_role("option", name=label).click()
-            await page.get_by_role("button", name="Next trace").click()
+        await page.keyboard.press("e")
+        for _ in range(VALUES.index(label) + 1):
+            await page.keyboard.press("ArrowRight")
+        await page.keyboard.press("j")
 
     async with new_page(browser) as page:
         await _open_list(page, server)
@@ -143,7 +129,7 @@ async def _work(
     give: Callable[[Page, str], Awaitable[None]],
 ) -> Way:
     await until(page, condition, answers.argument(0))
-    before, clicks_before = await _inputs(page), await watched(page, "clicks")
+    before = await _inputs(page)
     began = time.monotonic()
     item_ms = []
     for place, label in enumerate(answers.labels):
@@ -154,9 +140,7 @@ async def _work(
             item_ms.append(shown - (await watched(page, "inputs"))[count])
     await _stored(server, answers)
     seconds = time.monotonic() - began
-    inputs = await _inputs(page) - before
-    clicks = await watched(page, "clicks") - clicks_before
-    return Way(inputs - clicks, clicks, item_ms, seconds)
+    return Way(await _inputs(page) - before, item_ms, seconds)
 
 
 async def _inputs(page: Page) -> int:

@@ -1,6 +1,6 @@
 """The system's Chromium, and what a page does between a key and its next picture.
 
-A page is watched from inside by a script of the bench: when keys and buttons were pressed, and when
+A page is watched from inside by a script of the bench: when keys were pressed, and when
 the browser's compositor has shown the text that is waited for (Element Timing). Neither our page
 nor Phoenix's knows of it.
 """
@@ -16,18 +16,14 @@ from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, as
 
 from bench.ingest.servers import BenchError
 
-VIEWPORT: ViewportSize = {"width": 1280, "height": 800}
+VIEWPORT: ViewportSize = {"width": 1600, "height": 900}
+"""In less, Phoenix's page has no room for its annotation panel."""
 PATIENCE_MS = 20_000
 
 _WATCH = """(() => {
-    const bench = { inputs: [], clicks: 0, shown: {} };
+    const bench = { inputs: [], shown: {} };
     window.bench = bench;
-    for (const kind of ["keydown", "pointerdown"]) {
-        addEventListener(kind, (event) => {
-            bench.inputs.push(event.timeStamp);
-            bench.clicks += kind === "pointerdown" ? 1 : 0;
-        }, true);
-    }
+    addEventListener("keydown", (event) => bench.inputs.push(event.timeStamp), true);
     new PerformanceObserver((list) => {
         for (const one of list.getEntries()) bench.shown[one.identifier] ??= one.renderTime;
     }).observe({ type: "element", buffered: true });
@@ -113,5 +109,5 @@ async def until(page: Page, condition: str, argument: dict[str, str]) -> float:
 
 
 async def watched(page: Page, what: str) -> Any:
-    """Give what the bench's script has seen: ``inputs``, ``clicks`` or ``shown``."""
+    """Give what the bench's script has seen: ``inputs`` or ``shown``."""
     return await page.evaluate(f"window.bench.{what}")

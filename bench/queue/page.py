@@ -15,14 +15,14 @@ from playwright.async_api import Browser
 
 from bench.ingest.figures import percentile
 from bench.ingest.servers import connected
-from bench.queue.beside import KEYS, MOUSE, Way, measure_ours, measure_phoenix, newest_answers
+from bench.queue.beside import Way, measure_ours, measure_phoenix, newest_answers
 from bench.queue.browser import running_chromium
-from bench.queue.conversations import BOOK_CHARACTERS, REPORT_CHARACTERS, TURN, put_into
+from bench.queue.conversations import put_into
 from bench.queue.pace import Paced, measure_opening, measure_pace
 from bench.queue.server import Caller, Json, Server
 
 TARGET_MS = 100.0
-PACES = {"pace": 1.0, "sprint": 0.0}
+PACES = {"pace": 0.5, "sprint": 0.0}
 """Seconds from one answer to the next; zero: as fast as the page takes them."""
 # Questions that a page takes ahead, and the first one, of each page that is opened.
 _SPARE = 60
@@ -40,7 +40,7 @@ class PageScale:
     """How many answers are labelled in each way."""
 
 
-FULL_PAGE = PageScale(10_000, {"pace": 200, "sprint": 300}, 20)
+FULL_PAGE = PageScale(10_000, {"pace": 200, "sprint": 200}, 20)
 QUICK_PAGE = PageScale(500, {"pace": 10, "sprint": 20}, 4)
 
 
@@ -77,12 +77,10 @@ async def _beside(
 ) -> dict[str, Any]:
     answers = await newest_answers(server.database_url, number)
     found: dict[str, Any] = {"answers": number}
-    for how in (KEYS, MOUSE):
-        ours = await measure_ours(browser, server, manager, answers, how)
-        phoenix = await measure_phoenix(browser, server, answers, how)
-        found |= {f"ours_{how}": of_way(ours, number), f"phoenix_{how}": of_way(phoenix, number)}
-        say(f"{number} labels by {how}: {ours.seconds:.1f} s, Phoenix {phoenix.seconds:.1f} s")
-    return found
+    ours = await measure_ours(browser, server, manager, answers)
+    phoenix = await measure_phoenix(browser, server, answers)
+    say(f"{number} labels: {ours.seconds:.1f} s, through Phoenix's page {phoenix.seconds:.1f} s")
+    return found | {"ours": of_way(ours, number), "phoenix": of_way(phoenix, number)}
 
 
 def of_opening(milliseconds: Sequence[float]) -> dict[str, Any]:
@@ -114,16 +112,10 @@ def of_way(way: Way, number: int) -> dict[str, Any]:
     """Give what one label costs."""
     return {
         "keys_an_item": round(way.keys / number, 1),
-        "clicks_an_item": round(way.clicks / number, 1),
         "seconds_an_item": round(way.seconds / number, 2),
         "item_ms_p50": round(percentile(way.item_ms, 0.5)),
         "item_ms_max": round(max(way.item_ms, default=0.0)),
     }
-
-
-def conversation_facts() -> dict[str, int]:
-    """Say what is read."""
-    return {"turn": TURN, "report": REPORT_CHARACTERS, "book": BOOK_CHARACTERS}
 
 
 _FIRST_ITEMS = """
