@@ -163,9 +163,12 @@ def test_boto3_reads_an_error_in_the_middle_of_a_stream(ways: Ways) -> None:
                     runtime.converse(modelId=NOVA, messages=HELLO)
             answer = runtime.converse_stream(modelId=NOVA, messages=HELLO)
             events: list[Any] = []
-            with closing(answer["stream"]) as stream, pytest.raises(EventStreamError) as raised:
-                for event in stream:
-                    events.append(event)
+            with closing(answer["stream"]) as stream:
+                with pytest.raises(EventStreamError) as raised:
+                    for event in stream:
+                        events.append(event)
+                # The end of the body comes after it.
+                assert not list(stream._event_generator)
             return events, raised.value.response
 
     ways.compare(fourth, ROUTE, error_share=1)

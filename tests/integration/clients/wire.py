@@ -25,6 +25,7 @@ SIGNATURE = (
     b"x-amz-date",
     b"x-amz-security-token",
 )
+_LAST_EVENT = b"data: [DONE]\n\n\r\n"
 IDS = (b"x-tracequill-trace-id", b"x-tracequill-span-id")
 
 
@@ -116,6 +117,9 @@ class Tap:
     ) -> None:
         try:
             while data := await reader.read(65536):
+                if data.endswith(_LAST_EVENT):
+                    # A client hangs up at it, and would leave the end of the body behind.
+                    data += await reader.read(65536)
                 stream.add(data, next(self._moments))
                 writer.write(data)
                 await writer.drain()
