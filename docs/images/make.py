@@ -1,4 +1,4 @@
-"""Make the pictures of README.md anew: a real trace of a real demo, in a real browser.
+"""Make the pictures of README.md and docs/annotate.md anew: a real demo, in a real browser.
 
 Run by ``make screenshot``; starts a stack of its own on free ports.
 """
@@ -12,6 +12,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
+from docs.images.annotate_pictures import take_pictures
 from playwright.sync_api import Page, sync_playwright
 from tests.acceptance.stack import Stack
 
@@ -52,6 +53,7 @@ def main() -> int:
             )
             page = browser.new_page(base_url=stack.phoenix, viewport={"width": 1440, "height": 860})
             picture(page, f"/redirects/traces/{tool_trace(stack)}", "trace.png")
+            take_pictures(browser, stack.phoenix, PROJECT)
             browser.close()
             return stack.stop()
         finally:
