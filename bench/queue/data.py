@@ -32,7 +32,7 @@ __all__ = ["PROJECT", "SPANS_A_TRACE", "TRACES_A_SESSION", "Spans", "running_spa
 DAYS = 60
 _TRACES = 168
 _BASE_TRACES = TEMPLATES * _TRACES
-_BASE_SPANS = _BASE_TRACES * SPANS_A_TRACE
+BASE_SPANS = _BASE_TRACES * SPANS_A_TRACE
 _BASE_SECONDS = 120.0
 # Each backend copies on a core of its own.
 _CONNECTIONS = 2
@@ -96,7 +96,7 @@ async def _make(databases: Databases, folder: Path, source: str, count: int) -> 
     """Make the database under another name first: one that was given up is none."""
     async with databases.fresh("spans_unfinished") as url:
         await _store_base(url, folder)
-        copies = -(-count // _BASE_SPANS)
+        copies = -(-count // BASE_SPANS)
         async with connected(url) as connection:
             await connection.execute(_TAKE_BASE)
         async with asyncio.TaskGroup() as tasks:
@@ -120,7 +120,7 @@ async def _store_base(url: str, folder: Path) -> None:
             traces=_TRACES,
             in_flight=2,
             seconds=_BASE_SECONDS,
-            spans=_BASE_SPANS,
+            spans=BASE_SPANS,
         )
         async with sending(order, folder) as sender:
             report = await sender.result()

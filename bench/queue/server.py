@@ -70,6 +70,7 @@ async def running_server(
             "PHOENIX_ENABLE_AUTH": "true",
             "PHOENIX_SECRET": "a1" + secrets.token_hex(32),
             "PHOENIX_ADMIN_SECRET": admin_token,
+            "PHOENIX_DISABLE_RATE_LIMIT": "true",  # of signing in: all of them come at once
         }
     log = folder / "server.log"
     process = await start(["-m", "tracequill_phoenix.server"], environment, log)
