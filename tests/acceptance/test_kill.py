@@ -86,7 +86,7 @@ def test_after_kill_9_of_everything_each_acknowledged_span_is_stored_once(tmp_pa
         stack.start()
         sender = Sender(stack.collector)
         sender.thread.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while len(sender.acknowledged) < 2000 and time.monotonic() < deadline:
             time.sleep(0.02)
         stack.kill_everything()
@@ -96,7 +96,7 @@ def test_after_kill_9_of_everything_each_acknowledged_span_is_stored_once(tmp_pa
 
         stack.start()
         url = (tmp_path / "postgres.url").read_text()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             stored = asyncio.run(stored_span_ids(url))
             if sender.acknowledged <= set(stored) or time.monotonic() > deadline:

@@ -21,7 +21,7 @@ from tests.acceptance.stack import Stack
 
 pytestmark = pytest.mark.acceptance
 
-VISIBLE_SECONDS = 30
+VISIBLE_SECONDS = 90
 LLM_KINDS = {"LLM", "EMBEDDING"}
 
 Json = dict[str, Any]
@@ -68,7 +68,7 @@ def mock_url(stack: Stack) -> Iterator[str]:
     line = process.stdout.readline()
     yield line[line.index("http://") :].split()[0].rstrip("/")
     process.terminate()
-    process.wait(10)
+    process.wait(60)
     process.stdout.close()
 
 
