@@ -24,7 +24,7 @@ from tracequill_phoenix.annotate.queues import Queue
 from tracequill_phoenix.annotate.tables import answers, consensus, in_force, inputs, items
 
 # What is read at once keeps all others waiting, so it is little.
-BATCH_ITEMS = 100
+BATCH_ITEMS = 40
 # Spans of questions that nobody has answered, at once; larger ones, as stored, stay unread.
 _SPANS = 20
 _SPAN_STORED_BYTES_MAX = 1024 * 1024
