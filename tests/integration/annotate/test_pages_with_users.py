@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
-from tests.integration.annotate.browsing import ANSWER, Analyst, analysts, chromium
-from tests.integration.annotate.rig import (
-    Call,
-    Json,
-    Worker,
-    named,
-    span_annotations,
-    write_calls,
+from tests.integration.annotate.browsing import (
+    ANSWER,
+    Analyst,
+    MakeAnalyst,
+    analysts,
+    chromium,
 )
-from tests.integration.fixtures_phoenix import ADMIN_SECRET, PhoenixServer
+from tests.integration.annotate.rig import Call, named, span_annotations, write_calls
+from tests.integration.annotate.users import add_user, admin_of, make_queue, sign_in, user_id_of
+from tests.integration.fixtures_phoenix import PhoenixServer
 
 pytestmark = pytest.mark.integration
 
-PASSWORD = "Correct-Horse-7"
 LINK = "#tracequill-annotate-link"
 
 
@@ -32,9 +30,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def anna(browser: Browser, phoenix_with_users: PhoenixServer) -> Iterator[Analyst]:
+def make_user(browser: Browser, phoenix_with_users: PhoenixServer) -> Iterator[MakeAnalyst]:
     with analysts(browser, phoenix_with_users) as make:
-        yield make()
+        yield make
+
+
+@pytest.fixture
+def anna(make_user: MakeAnalyst) -> Analyst:
+    return make_user()
 
 
 @pytest.fixture
@@ -43,42 +46,12 @@ def stranger(browser: Browser, phoenix_server: PhoenixServer) -> Iterator[Analys
         yield make()
 
 
-def add_user(admin: httpx.Client, name: str, role: str) -> str:
-    """Make a user; give the e-mail address."""
-    user = {
-        "auth_method": "LOCAL",
-        "email": f"{name}@example.org",
-        "username": name,
-        "role": role,
-        "password": PASSWORD,
-    }
-    created = admin.post("/v1/users", json={"user": user, "send_welcome_email": False})
-    assert created.status_code in (201, 409), created.text
-    return user["email"]
-
-
-def sign_in(page: Page, email: str) -> None:
-    """Fill Phoenix's own form."""
-    page.get_by_placeholder("your email address").fill(email)
-    page.get_by_placeholder("your password").fill(PASSWORD)
-    page.get_by_role("button", name="Log In").click()
-
-
-def make_queue(server: PhoenixServer, email: str, name: str) -> tuple[Json, list[str]]:
-    """A queue of two questions for one person."""
-    calls = [Call(question=f"Question {n}", answer=f"Answer {n}") for n in (1, 2)]
-    spans = write_calls(server, name, calls)
-    with server.client(Authorization=f"Bearer {ADMIN_SECRET}") as client:
-        queue = Worker(client).create(name, name, order="oldest", members=[email])
-    return queue, spans
-
-
 def test_signing_in_returns_to_the_queue_and_a_viewer_answers_it(
     phoenix_with_users: PhoenixServer, anna: Analyst
 ) -> None:
-    with phoenix_with_users.client(Authorization=f"Bearer {ADMIN_SECRET}") as admin:
+    with admin_of(phoenix_with_users) as admin:
         email = add_user(admin, "anna", "VIEWER")
-    queue, spans = make_queue(phoenix_with_users, email, "for a viewer")
+    queue, spans = make_queue(phoenix_with_users, [email], "for a viewer")
     page = anna.open(str(queue["queue_id"]))
     expect(page.get_by_role("link", name="Sign in")).to_be_focused()
     anna.press("Enter")
@@ -98,12 +71,47 @@ def test_signing_in_returns_to_the_queue_and_a_viewer_answers_it(
     expect(page.get_by_role("link", name="New queue")).to_have_count(0)
 
 
+def test_two_users_at_once_by_keys_alone(
+    phoenix_with_users: PhoenixServer, make_user: MakeAnalyst
+) -> None:
+    names = {"clara": "MEMBER", "david": "VIEWER"}
+    with admin_of(phoenix_with_users) as admin:
+        emails = {name: add_user(admin, name, role) for name, role in names.items()}
+        ids = {name: user_id_of(admin, email) for name, email in emails.items()}
+    queue, spans = make_queue(phoenix_with_users, [*emails.values()], "two users", 8)
+    people = {name: make_user() for name in names}
+    for name, one in people.items():
+        page = one.open(str(queue["queue_id"]))
+        expect(page.get_by_role("link", name="Sign in")).to_be_focused()
+        one.press("Enter")
+        sign_in(page, emails[name])
+        one.wait_for_question()
+    said: dict[str, str] = {}
+    while working := {
+        name: one for name, one in people.items() if one.page.locator(ANSWER).is_visible()
+    }:
+        for name, one in working.items():
+            assert one.question not in said
+            said[one.question] = name
+            one.press("1", "Enter")
+            one.wait_until_saved()
+            expect(one.page.get_by_role("heading", name="Loading …")).to_be_hidden()
+
+    assert sorted(said) == [f"Question {n}" for n in range(1, 9)]
+    assert set(said.values()) == set(names)
+    for n, span in enumerate(spans, 1):
+        (stored,) = span_annotations(phoenix_with_users, span)
+        assert stored["identifier"] == f"px-app:{ids[said[f'Question {n}']]}"
+        assert stored["source"] == "APP"
+        assert stored["user_id"] is not None
+
+
 def test_a_sign_in_that_has_run_out_is_renewed_in_the_background(
     phoenix_with_users: PhoenixServer, anna: Analyst
 ) -> None:
-    with phoenix_with_users.client(Authorization=f"Bearer {ADMIN_SECRET}") as admin:
+    with admin_of(phoenix_with_users) as admin:
         email = add_user(admin, "berta", "MEMBER")
-    queue, spans = make_queue(phoenix_with_users, email, "run out")
+    queue, spans = make_queue(phoenix_with_users, [email], "run out")
     page = anna.open(str(queue["queue_id"]))
     page.get_by_role("link", name="Sign in").click()
     sign_in(page, email)

@@ -1,0 +1,220 @@
+"""Every key of the page on which questions are answered, and the mouse in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.integration.annotate.browsing import ANSWER, Analyst, analysts, chromium
+from tests.integration.annotate.rig import (
+    QUALITY,
+    Call,
+    Json,
+    named,
+    span_annotations,
+    write_calls,
+)
+from tests.integration.fixtures_phoenix import PhoenixServer
+
+pytestmark = pytest.mark.integration
+
+TAGS = {
+    "name": "key problems",
+    "kind": "CATEGORICAL",
+    "multiple": True,
+    "required": False,
+    "values": [{"label": label} for label in ("tone", "wrong fact", "too long")],
+}
+SCALE = {"name": "key politeness", "kind": "CONTINUOUS", "lower_bound": 0, "upper_bound": 5}
+REMARK = {"name": "key remark", "kind": "FREEFORM", "required": False}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def ana(browser: Browser, phoenix_server: PhoenixServer) -> Iterator[Analyst]:
+    with analysts(browser, phoenix_server) as make:
+        yield make()
+
+
+def make_queue(
+    server: PhoenixServer, request: pytest.FixtureRequest, number: int = 4, **fields: Any
+) -> tuple[Json, list[str]]:
+    """A queue of *number* questions, the oldest first; the span of each."""
+    name = f"keys {request.node.name}"
+    calls = [Call(question=f"Question {n}", answer=f"Answer {n}") for n in range(1, number + 1)]
+    spans = write_calls(server, name, calls)
+    with named(server, "Manager") as manager:
+        return manager.create(name, name, order="oldest", **fields), spans
+
+
+def test_arrows_go_between_labels_and_digits_go_to_the_one_that_is_marked(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    labels = [QUALITY, TAGS, SCALE, REMARK]
+    queue, spans = make_queue(phoenix_server, request, labels=labels)
+    page = ana.open_queue(queue, "Ana")
+    marked = page.locator(".label-card.is-active .label-name")
+    expect(marked).to_have_text("quality")
+    ana.press("1")
+    expect(marked).to_have_text("key problems")
+    ana.press("1", "3", "1", "2")  # the second 1 takes the first one back
+    expect(marked).to_have_text("key problems")
+    ana.press("ArrowDown")
+    expect(marked).to_have_text("key politeness")
+    ana.press("0")
+    expect(page.get_by_role("button", name="0", pressed=True)).to_be_visible()
+    ana.press("ArrowUp", "ArrowUp", "ArrowUp", "2")
+    assert ana.chosen == ["bad", "wrong fact", "too long"]
+    ana.press("Enter")
+    ana.wait_until_saved()
+
+    stored = {row["name"]: row for row in span_annotations(phoenix_server, spans[0])}
+    assert stored.keys() == {
+        "quality",
+        "key problems: wrong fact",
+        "key problems: too long",
+        "key politeness",
+    }
+    assert stored["quality"]["label"] == "bad"
+    assert stored["key politeness"]["score"] == 0
+
+
+def test_arrows_go_between_questions_and_what_was_chosen_stays(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, spans = make_queue(phoenix_server, request)
+    page = ana.open_queue(queue, "Ana")
+    page.wait_for_load_state("networkidle")
+    ana.press("2", "ArrowRight")
+    assert (ana.question, ana.chosen) == ("Question 2", [])
+    ana.press("1", "Enter")
+    assert ana.question == "Question 3"
+    ana.press("ArrowLeft")
+    assert (ana.question, ana.chosen) == ("Question 2", ["good"])
+    expect(page.get_by_text("You have answered this.")).to_be_visible()
+    ana.press("2", "Enter", "ArrowLeft", "ArrowLeft")
+    assert (ana.question, ana.chosen) == ("Question 1", ["bad"])
+    ana.press("ArrowLeft")
+    assert ana.question == "Question 1"
+    ana.wait_until_saved()
+
+    labels = [[row["label"] for row in span_annotations(phoenix_server, span)] for span in spans]
+    assert labels == [[], ["bad"], [], []]
+
+
+def test_a_digit_alone_saves_nothing(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, spans = make_queue(phoenix_server, request)
+    page = ana.open_queue(queue, "Ana")
+    keyboard = ana.context.new_cdp_session(page)
+    # The key of 2 on a French keyboard, and that of the number pad without its lock.
+    for key, code in (("é", "Digit2"), ("End", "Numpad1"), ("é", "Digit2")):
+        for kind in ("rawKeyDown", "keyUp"):
+            keyboard.send("Input.dispatchKeyEvent", {"type": kind, "key": key, "code": code})
+        assert ana.chosen == [{"Digit2": "bad", "Numpad1": "good"}[code]]
+    ana.press("9", "0")  # no answer has this number
+
+    assert (ana.question, ana.chosen) == ("Question 1", ["bad"])
+    assert ana.page.evaluate("Object.keys(localStorage).some(key => /outbox/.test(key))") is False
+    assert span_annotations(phoenix_server, spans[0]) == []
+
+
+def test_help_instructions_and_reasons_by_keys(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, spans = make_queue(phoenix_server, request, instructions="Judge **fairly**.")
+    page = ana.open_queue(queue, "Ana")
+    expect(page.locator("strong", has_text="fairly")).to_be_visible()
+    ana.press("i")
+    expect(page.locator("strong", has_text="fairly")).to_be_hidden()
+    ana.press("i")
+    expect(page.locator("strong", has_text="fairly")).to_be_visible()
+
+    ana.press("?")
+    help_dialog = page.get_by_role("dialog", name="Keys")
+    expect(help_dialog).to_contain_text("skip")
+    ana.press("1", "s")
+    ana.press("Escape")
+    expect(help_dialog).to_have_count(0)
+    assert (ana.question, ana.chosen) == ("Question 1", [])
+
+    ana.press("1", "n")
+    expect(page.get_by_role("textbox", name="Reason")).to_be_focused()
+    page.keyboard.type("because 2 of 3 s")
+    ana.press("Control+Enter")
+    ana.wait_until_saved()
+    (stored,) = span_annotations(phoenix_server, spans[0])
+    assert (stored["label"], stored["explanation"]) == ("good", "because 2 of 3 s")
+
+
+def test_the_last_ten_can_be_undone_and_not_the_eleventh(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, spans = make_queue(phoenix_server, request, 12)
+    page = ana.open_queue(queue, "Ana")
+    for n in range(1, 12):
+        expect(page.locator(ANSWER)).to_contain_text(f"Answer {n}")
+        ana.press("1", "Enter")
+    ana.wait_until_saved()
+    for _ in range(10):
+        ana.press("u")
+    assert ana.question == "Question 2"
+    ana.wait_until_saved()
+    ana.press("u")
+    expect(page.get_by_role("status").filter(has_text="undo")).to_be_visible()
+    assert ana.question == "Question 2"
+    assert [len(span_annotations(phoenix_server, span)) for span in spans] == [1] + [0] * 11
+
+
+def test_the_mouse_does_what_the_keys_do(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    labels = [QUALITY, TAGS, SCALE, REMARK]
+    queue, spans = make_queue(phoenix_server, request, labels=labels, instructions="Be *fair*.")
+    page = ana.open_queue(queue, "Ana")
+    click = {
+        name: page.get_by_role("button", name=name, exact=True).click
+        for name in ("Save and go on", "Correct", "Ask", "Undo", "Question after")
+    }
+    page.get_by_text("How to judge").click()
+    expect(page.get_by_text("fair")).to_be_hidden()
+    page.get_by_text("bad", exact=True).click()
+    page.get_by_role("button", name="Add a reason").first.click()
+    page.get_by_role("textbox", name="Reason").first.fill("I know it")
+    page.get_by_text("tone", exact=True).click()
+    page.get_by_text("too long", exact=True).click()
+    page.get_by_role("group", name="key politeness").get_by_role("button", name="3").click()
+    page.get_by_role("textbox", name="key remark").fill("said by mouse")
+    click["Correct"]()
+    page.get_by_role("textbox", name="Answer", exact=True).fill("A better answer")
+    click["Save and go on"]()
+    expect(page.locator(ANSWER)).to_contain_text("Answer 2")
+    click["Ask"]()
+    page.get_by_role("textbox", name="Ask about this question").fill("What is this?")
+    page.get_by_role("dialog").get_by_role("button", name="Send").click()
+    expect(page.locator(ANSWER)).to_contain_text("Answer 3")
+    click["Question after"]()
+    expect(page.locator(ANSWER)).to_contain_text("Answer 4")
+    click["Undo"]()
+    expect(page.locator(ANSWER)).to_contain_text("Answer 2")
+    ana.wait_until_saved()
+    page.get_by_role("button", name="Choose what to undo").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Help").click()
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+
+    stored = {row["name"]: row for row in span_annotations(phoenix_server, spans[0])}
+    assert (stored["quality"]["label"], stored["quality"]["explanation"]) == ("bad", "I know it")
+    assert stored["key politeness"]["score"] == 3
+    assert stored["key remark"]["explanation"] == "said by mouse"
+    assert stored["correction"]["explanation"] == "A better answer"
+    assert {"key problems: tone", "key problems: too long"} < stored.keys()
