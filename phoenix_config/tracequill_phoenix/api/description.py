@@ -6,12 +6,12 @@ shape and each refusal its status. Nothing here runs a route.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from tracequill_phoenix.api import shapes
-from tracequill_phoenix.api.shapes import Refusal
 
 # Apart from the shapes of requests, some of which have the same names.
 _NAME = "given.{model}"
@@ -70,6 +70,30 @@ _REFUSALS = {
     "422": "Something in the request is wrong; the sentence says what.",
     "507": "Phoenix's storage is full; nothing is written.",
 }
+
+
+class Refusal(TypedDict, total=False):
+    """Why something was refused: a sentence for the person, and mostly a word for programs."""
+
+    detail: str
+    code: Literal[
+        "name_needed",
+        "not_allowed",
+        "cross_site",
+        "unknown_host",
+        "not_found",
+        "lease_lost",
+        "already_answered",
+        "id_taken",
+        "name_taken",
+        "archived",
+        "not_recent",
+        "incomplete",
+        "invalid",
+    ]
+    missing: list[str]
+    draft_kept: bool
+    answer: shapes.Answer
 
 
 def described(description: dict[str, Any]) -> dict[str, Any]:

@@ -481,27 +481,3 @@ class ListedItem(TypedDict):
     answer: str
     state: Literal["leased", "done", "flagged", "open"]
     people: list[PersonsState]
-
-
-class Refusal(TypedDict, total=False):
-    """Why something was refused: a sentence for the person, and mostly a word for programs."""
-
-    detail: str
-    code: Literal[
-        "name_needed",
-        "not_allowed",
-        "cross_site",
-        "unknown_host",
-        "not_found",
-        "lease_lost",
-        "already_answered",
-        "id_taken",
-        "name_taken",
-        "archived",
-        "not_recent",
-        "incomplete",
-        "invalid",
-    ]
-    missing: list[str]
-    draft_kept: bool
-    answer: Answer
