@@ -118,6 +118,8 @@ async def _node_id(server: Server, answers: Answers) -> str:
     """Give the first answer's span as Phoenix's addresses name it."""
     async with connected(server.database_url) as connection:
         row_id = await connection.fetchval(_ROW_ID, answers.span_ids[0])
+    if row_id is None:
+        raise BenchError(f"the span {answers.span_ids[0]} is gone")
     return quote(base64.b64encode(f"Span:{row_id}".encode()).decode())
 
 

@@ -44,7 +44,8 @@ def page_lines(page: Mapping[str, Any]) -> Iterator[str]:
         f"{opening['ms_max'] / 1000:.1f} s of {opening['times']}."
     )
     yield ""
-    yield from _beside(page["beside"])
+    if "beside" in page:
+        yield from _beside(page["beside"])
 
 
 def _beside(beside: Mapping[str, Any]) -> Iterator[str]:
