@@ -1,6 +1,6 @@
 """``make bench-queue``: one run, its tables in ``bench/results/``.
 
-``--quick`` takes about a minute and writes nothing into the repository unless told where.
+``--quick`` takes about two minutes and writes nothing into the repository unless told where.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _together(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _options() -> argparse.Namespace:
-    quick = "about a minute, small numbers"
+    quick = "about two minutes, small numbers"
     parser = parser_of("python -m bench.queue", __doc__, quick, PARTS)
     parser.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="keep the spans there, for the next run"
