@@ -79,7 +79,7 @@ def test_pages_links_sign_in_and_answers_work_behind_a_path(
     phoenix: PhoenixServer, path_proxy: PathProxy, anna: Analyst
 ) -> None:
     with admin_of(phoenix) as admin:
-        email = add_user(admin, "anna", "MEMBER")
+        email = add_user(admin, "anna", "ADMIN")
     queue, spans = make_queue(phoenix, [email], "behind a path")
     own = f"{path_proxy.url}/tracequill/annotate/{queue['queue_id']}"
     assert queue["url"] == own
@@ -88,6 +88,8 @@ def test_pages_links_sign_in_and_answers_work_behind_a_path(
     assert "connect-src 'self'" in policy
 
     page = anna.page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{queue['url']}#item=0")
     expect(page.get_by_role("link", name="Sign in")).to_be_focused()
     anna.press("Enter")
@@ -115,7 +117,14 @@ def test_pages_links_sign_in_and_answers_work_behind_a_path(
     trace.wait_for_url(f"{path_proxy.url}/projects/**")
     expect(trace.get_by_text("ChatCompletion").first).to_be_visible()
     trace.close()
+    page.goto(f"{own}/manage")
+    expect(page.get_by_role("link", name="Manage")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download CSV").click()
+    assert "Question 1" in download.value.path().read_text()
 
+    beside = [url for url in asked if not url.startswith((f"{path_proxy.url}/", "data:", "blob:"))]
+    assert beside == []
     assert path_proxy.strays == []
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.integration.annotate.browsing import ANSWER, Analyst, analysts, chromium
 from tests.integration.annotate.rig import (
@@ -108,6 +108,43 @@ def test_arrows_go_between_questions_and_what_was_chosen_stays(
 
     labels = [[row["label"] for row in span_annotations(phoenix_server, span)] for span in spans]
     assert labels == [[], ["bad"], [], []]
+
+
+def test_keys_pressed_while_the_next_question_loads_do_nothing(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, spans = make_queue(phoenix_server, request, 5)
+    page = ana.open_queue(queue, "Ana")
+    page.wait_for_load_state("networkidle")
+    held: list[Route] = []
+    is_slow = True
+    page.route("**/lease", lambda route: held.append(route) if is_slow else route.continue_())
+    for n in range(1, 5):  # all that lie ready
+        expect(page.locator(ANSWER)).to_contain_text(f"Answer {n}")
+        ana.press("1", "Enter")
+    expect(page.get_by_role("heading", name="Loading …")).to_be_visible()
+
+    for _ in range(3):
+        page.keyboard.down("Enter")
+        page.keyboard.down("2")
+    ana.press("s", "e", "n", "ArrowDown")
+    is_slow = False
+    for route in held:
+        route.continue_()
+    expect(page.locator(ANSWER)).to_contain_text("Answer 5")
+    # The key is still down: its repeats belong to the question before.
+    for _ in range(3):
+        page.keyboard.down("Enter")
+        page.keyboard.down("2")
+    page.keyboard.up("Enter")
+    page.keyboard.up("2")
+
+    assert (ana.question, ana.chosen) == ("Question 5", [])
+    ana.press("2", "Enter")
+    expect(page.get_by_role("heading", name="All done")).to_be_visible()
+    ana.wait_until_saved()
+    labels = [span_annotations(phoenix_server, span)[0]["label"] for span in spans]
+    assert labels == ["good"] * 4 + ["bad"]
 
 
 def test_a_digit_alone_saves_nothing(
