@@ -46,6 +46,26 @@ def stranger(browser: Browser, phoenix_server: PhoenixServer) -> Iterator[Analys
         yield make()
 
 
+def place_of(said: dict[str, str], name: str) -> int:
+    """The place of the first question that somebody answered."""
+    return [said[f"Question {n}"] for n in range(1, len(said) + 1)].index(name)
+
+
+def edit_in_phoenix(one: Analyst, span: str, label: str) -> None:
+    """Choose another label on Phoenix's own page of a span, and wait until it is stored."""
+    page = one.page
+    page.goto(f"{one.server.base_url}/redirects/spans/{span}")
+    expect(page.get_by_text("ChatCompletion").first).to_be_visible()
+    one.press("e")
+    expect(page.get_by_text("Edit Annotations")).to_be_visible()
+    chosen = page.locator("button[aria-haspopup=listbox]").last
+    expect(chosen).to_contain_text("good")
+    chosen.focus()
+    one.press("Space")
+    page.get_by_role("option", name=label).click()
+    expect(chosen).to_contain_text(label)
+
+
 def test_signing_in_returns_to_the_queue_and_a_viewer_answers_it(
     phoenix_with_users: PhoenixServer, anna: Analyst
 ) -> None:
@@ -71,7 +91,7 @@ def test_signing_in_returns_to_the_queue_and_a_viewer_answers_it(
     expect(page.get_by_role("link", name="New queue")).to_have_count(0)
 
 
-def test_two_users_at_once_by_keys_alone(
+def test_two_users_at_once_by_keys_alone_and_phoenix_edits_the_same_row(
     phoenix_with_users: PhoenixServer, make_user: MakeAnalyst
 ) -> None:
     names = {"clara": "MEMBER", "david": "VIEWER"}
@@ -104,6 +124,15 @@ def test_two_users_at_once_by_keys_alone(
         assert stored["identifier"] == f"px-app:{ids[said[f'Question {n}']]}"
         assert stored["source"] == "APP"
         assert stored["user_id"] is not None
+
+    span = spans[place_of(said, "clara")]
+    edit_in_phoenix(people["clara"], span, "bad")
+    for _ in range(200):
+        (edited,) = span_annotations(phoenix_with_users, span)
+        if edited["label"] != "good":
+            break
+        people["clara"].page.wait_for_timeout(50)
+    assert (edited["label"], edited["identifier"]) == ("bad", f"px-app:{ids['clara']}")
 
 
 def test_a_sign_in_that_has_run_out_is_renewed_in_the_background(
