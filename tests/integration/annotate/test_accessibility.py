@@ -103,7 +103,12 @@ def answer_and_ask(worker: Worker, queue: Json, label: str) -> None:
         correction = {"text": "It is lost.", "message": None}
         worker.answer(item, values=values, correction=correction)
     (item,) = worker.lease(queue)
-    flag = {"flag_id": str(uuid.uuid4()), "question": "Really?", "values": {}, "correction": None}
+    flag: Json = {
+        "flag_id": str(uuid.uuid4()),
+        "question": "Really?",
+        "values": {},
+        "correction": None,
+    }
     worker.post(f"{path_of(item)}/flag", flag)
 
 

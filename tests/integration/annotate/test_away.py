@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Dialog, expect
 
 from tests.integration.annotate.browsing import ANSWER, Analyst, analysts, chromium
 from tests.integration.annotate.rig import (
@@ -199,7 +199,12 @@ def test_an_answer_that_cannot_be_kept_is_told_before_leaving(
 
     expect(page.get_by_text("this browser cannot keep them")).to_be_visible()
     asked: list[str] = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+
+    def dismiss(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     page.close(run_before_unload=True)
     ana.context.set_offline(False)
     page.wait_for_timeout(100)
