@@ -44,8 +44,8 @@ def make_queue(
     calls = [Call(question=f"Question {n}", answer=f"Answer {n}") for n in range(1, number + 1)]
     spans = write_calls(server, name, calls)
     with named(server, "Manager") as manager:
-        fields = {"order": "oldest", "lease_seconds": LEASE_SECONDS}
-        return manager.create(name, name, **fields), spans
+        queue = manager.create(name, name, order="oldest", lease_seconds=LEASE_SECONDS)
+    return queue, spans
 
 
 def give_to_ben(server: PhoenixServer, queue: Json, place: int = 0) -> int:
