@@ -265,7 +265,7 @@ class EmbeddedPostgres:
         if result.returncode != 0:
             shutil.rmtree(building, ignore_errors=True)
             raise StartError(
-                f"initdb failed for {self._cluster}: {_last_line(result.stderr)}. "
+                f"initdb failed for {self._cluster}: {_initdb_reason(result.stderr)}. "
                 "See that the disk has space and the folder can be written."
             )
         if self._cluster.exists():
@@ -314,6 +314,12 @@ def _why(log: str, path: Path) -> str:
     reason = fatal[-1].split(":  ", 1)[-1] if fatal else _last_line(log)
     advice = "Free some space." if "No space left" in log else f"See {path}."
     return f"the embedded Postgres did not start: {reason.rstrip('.')}. {advice}"
+
+
+def _initdb_reason(text: str) -> str:
+    """Give what went wrong; the last line only says what was cleaned up."""
+    found = [line for line in text.splitlines() if ": error:" in line or "annot" in line]
+    return _last_line("\n".join(found) or text)
 
 
 def _last_line(text: str) -> str:

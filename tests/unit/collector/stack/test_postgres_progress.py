@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracequill_collector.stack.postgres import _recovery_line, _why
+from tracequill_collector.stack.postgres import _initdb_reason, _recovery_line, _why
 
 RECOVERY = """\
 2026-01-01 00:00:00 UTC [7] LOG:  not properly shut down; automatic recovery in progress
@@ -31,3 +31,17 @@ def test_a_start_that_failed_for_space_says_to_free_some(tmp_path: Path) -> None
     assert _why(log, tmp_path / "postgres.log").endswith(
         "could not write lock file: No space left on device. Free some space."
     )
+
+
+def test_a_failed_initdb_says_what_went_wrong_and_not_what_it_cleaned_up() -> None:
+    said = (
+        "sh: 1: cannot create /dev/null: Permission denied\n"
+        "initdb: error: program \"postgres\" is needed by initdb but was not found\n"
+        "initdb: removing contents of data directory \"/x\"\n"
+    )
+
+    assert _initdb_reason(said).startswith("initdb: error: program")
+    assert _initdb_reason("sh: cannot create /dev/null\ninitdb: removing\n") == (
+        "sh: cannot create /dev/null"
+    )
+    assert _initdb_reason("") == "it said nothing"
