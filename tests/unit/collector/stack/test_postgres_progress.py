@@ -36,8 +36,8 @@ def test_a_start_that_failed_for_space_says_to_free_some(tmp_path: Path) -> None
 def test_a_failed_initdb_says_what_went_wrong_and_not_what_it_cleaned_up() -> None:
     said = (
         "sh: 1: cannot create /dev/null: Permission denied\n"
-        "initdb: error: program \"postgres\" is needed by initdb but was not found\n"
-        "initdb: removing contents of data directory \"/x\"\n"
+        'initdb: error: program "postgres" is needed by initdb but was not found\n'
+        'initdb: removing contents of data directory "/x"\n'
     )
 
     assert _initdb_reason(said).startswith("initdb: error: program")
