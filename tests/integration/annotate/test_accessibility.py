@@ -278,7 +278,7 @@ def test_what_happens_is_said_and_the_focus_stays_with_the_conversation(
     ana.press("s")
     expect(said).to_have_text("Skipped. Next question.")
     ana.press("u")
-    expect(said).to_have_text("Undone.")
+    expect(said).to_have_text("Undone: skipped")
     expect(conversation).to_be_focused()
     ana.press("f")
     expect(page.get_by_role("textbox", name="Ask about this question")).to_be_focused()

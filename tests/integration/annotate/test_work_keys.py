@@ -255,3 +255,56 @@ def test_the_mouse_does_what_the_keys_do(
     assert stored["key remark"]["explanation"] == "said by mouse"
     assert stored["correction"]["explanation"] == "A better answer"
     assert {"key problems: tone", "key problems: too long"} < stored.keys()
+
+
+def test_a_choice_beside_a_text_can_be_changed_and_given_a_reason(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, spans = make_queue(phoenix_server, request, labels=[QUALITY, REMARK])
+    page = ana.open_queue(queue, "Ana")
+    marked = page.locator(".label-card.is-active .label-name")
+    ana.press("1")
+    expect(marked).to_have_text("quality")
+    ana.press("2")
+    assert ana.chosen == ["bad"]
+    ana.press("1", "Enter")
+    expect(page.locator(ANSWER)).to_contain_text("Answer 2")
+    ana.press("u")
+    expect(page.locator(".toast")).to_have_text("Undone: good")
+    ana.press("2")
+    expect(page.locator(".toast")).to_have_count(0)
+    # The mark on the text, without its field: what is chosen goes to the choice.
+    ana.press("ArrowDown", "Escape", "n")
+    expect(page.get_by_role("textbox", name="Reason")).to_be_focused()
+    page.keyboard.type("wrong sum")
+    ana.press("Control+Enter")
+    expect(page.locator(ANSWER)).to_contain_text("Answer 2")
+    ana.press("s")
+    expect(page.locator(".toast")).to_have_text("Skipped")
+    ana.wait_until_saved()
+    (stored,) = span_annotations(phoenix_server, spans[0])
+    assert (stored["label"], stored["explanation"]) == ("bad", "wrong sum")
+
+
+def test_a_text_says_how_to_write_in_it_and_takes_the_focus_where_it_is_missing(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    texts = [{"name": f"key {name}", "kind": "FREEFORM"} for name in ("first", "second")]
+    queue, spans = make_queue(phoenix_server, request, labels=texts)
+    page = ana.open_queue(queue, "Ana")
+    first, second = (page.get_by_role("textbox", name=text["name"]) for text in texts)
+    expect(first).to_have_attribute("placeholder", "Press ↓ to write")
+    ana.press("1", "n", "ArrowDown")
+    expect(first).to_be_focused()
+    page.keyboard.type("u and s")
+    ana.press("Escape", "Enter")
+    expect(second).to_be_focused()
+    expect(page.get_by_text("Still missing: key second.")).to_be_visible()
+    expect(page.get_by_text("Please write something here.")).to_have_count(1)
+    page.keyboard.type("more")
+    ana.press("Escape", "ArrowUp")
+    expect(first).to_be_focused()
+    ana.press("Control+Enter")
+    ana.wait_until_saved()
+    stored = {row["name"]: row["explanation"] for row in span_annotations(phoenix_server, spans[0])}
+    assert stored == {"key first": "u and s", "key second": "more"}

@@ -3,7 +3,7 @@
 
 import { newId } from "./api.js";
 import { asSent } from "./drafts.js";
-import { askText, say } from "./shell.js";
+import { askText, say, sayShown } from "./shell.js";
 
 export class Giving {
   constructor(work) {
@@ -86,7 +86,7 @@ export class Giving {
     this.#send(entry, "skip", {}, { state: "open", answerId: null, saved: "" });
     entry.state = "skipped";
     this.work.goOn(event);
-    say("Skipped. Next question.");
+    sayShown("Skipped", "Skipped. Next question.");
   }
 
   /** Ask the manager. */
@@ -104,6 +104,6 @@ export class Giving {
     entry.item.flag = { question, reply: null };
     entry.state = "flagged";
     work.goOn(event);
-    say("Sent. Next question.");
+    sayShown("Asked", "Sent. Next question.");
   }
 }

@@ -2,6 +2,7 @@
 // which label the digits go to; what is done with it is the page's.
 
 import { button, element } from "./dom.js";
+import { takesText } from "./keys.js";
 import { say, textElement } from "./shell.js";
 
 const SCALE_MAX = 9;
@@ -23,10 +24,24 @@ export function isGiven(label, value) {
   return Boolean(value.text?.trim());
 }
 
+/** Whether it is chosen by digits; a text is written. */
+function isPicked(label) {
+  return label.kind !== "FREEFORM";
+}
+
+function wordsMissing({ kind }) {
+  if (kind === "FREEFORM") return "Please write something here.";
+  return "Please choose.";
+}
+
 export class Labels {
   #cards = [];
+  // The label that was chosen last; whether the marked text has been written in.
+  #last = -1;
+  #wasInText = false;
 
-  /** *events*: changed(), picked(label): a label was chosen by one digit or click. */
+  /** *events*: changed(), picked(label): a label was chosen by one digit or click; hasArrows: whether
+   * the page takes the arrows, which a text then says. */
   constructor(labels, events) {
     this.labels = labels;
     this.events = events;
@@ -43,8 +58,10 @@ export class Labels {
     if (this.area.contains(document.activeElement)) document.activeElement.blur();
     this.values = structuredClone(values ?? {});
     for (const card of this.#cards) card.draw(this.values[card.label.name]);
-    const open = this.labels.findIndex((label) => !isGiven(label, this.values[label.name]));
-    this.#setActive(Math.max(0, open), false);
+    this.#last = -1;
+    this.#wasInText = false;
+    const open = this.#nextOpen(0);
+    this.#setActive(open >= 0 ? open : Math.max(0, this.labels.findIndex(isPicked)), false);
     this.problems([]);
   }
 
@@ -81,20 +98,28 @@ export class Labels {
     for (const card of this.#cards) {
       const isMissing = names.includes(card.label.name);
       card.area.classList.toggle("is-missing", isMissing);
-      card.problem.textContent = isMissing ? "Please choose." : "";
+      card.problem.textContent = isMissing ? wordsMissing(card.label) : "";
     }
     const first = this.labels.findIndex((label) => names.includes(label.name));
-    if (first >= 0) this.#setActive(first, true);
+    if (first < 0) return;
+    this.#setActive(first, true);
+    const focused = document.activeElement;
+    if (this.#cards[first].text) this.#cards[first].text.focus();
+    // Digits are to choose now, not to be typed.
+    else if (this.area.contains(focused) && takesText(focused)) focused.blur();
   }
 
   /** A digit was pressed; whether a label took it. */
   digit(digit) {
-    return this.#cards[this.active]?.digit(digit) ?? false;
+    return this.#cards[this.#pickedPlace()]?.digit(digit) ?? false;
   }
 
   /** Go to the label after (1) or before (-1) this one. */
   move(step) {
-    const place = Math.min(this.labels.length - 1, Math.max(0, this.active + step));
+    // Where the mark stands on a text from the start, the first arrow goes into it.
+    const isEntered = !this.#cards[this.active]?.text || this.#wasInText;
+    const wanted = isEntered ? this.active + step : this.active;
+    const place = Math.min(this.labels.length - 1, Math.max(0, wanted));
     this.#setActive(place, true);
     const card = this.#cards[place];
     if (card.text) card.text.focus();
@@ -102,14 +127,33 @@ export class Labels {
     say(description ? `${name}: ${description}` : name);
   }
 
-  /** Open the reason of the active label. */
+  /** Open the reason of the marked label, or of the one that was chosen last. */
   openReason() {
-    this.#cards[this.active]?.openReason();
+    const place = this.#pickedPlace();
+    const label = this.labels[place];
+    const hasValue = label && isGiven(label, this.values[label.name]);
+    this.#cards[hasValue || this.#last < 0 ? place : this.#last]?.openReason();
+  }
+
+  /** Where digits go: never to a text, but to what was chosen last, or to the first that is chosen. */
+  #pickedPlace() {
+    if (this.labels[this.active] && isPicked(this.labels[this.active])) return this.active;
+    return this.#last >= 0 ? this.#last : this.labels.findIndex(isPicked);
+  }
+
+  /** The first label from *start* on that is chosen and has no value yet; -1 where there is none. */
+  #nextOpen(start) {
+    const isOpen = (label) => isPicked(label) && !isGiven(label, this.values[label.name]);
+    return this.labels.findIndex((label, place) => place >= start && isOpen(label));
   }
 
   #setActive(place, isSeen) {
+    if (place !== this.active) this.#wasInText = false;
     this.active = place;
-    this.#cards.forEach((card, at) => card.area.classList.toggle("is-active", at === place));
+    this.#cards.forEach((card, at) => {
+      card.area.classList.toggle("is-active", at === place);
+      if (card.text && this.events.hasArrows) card.text.placeholder = `Press ${at < place ? "↑" : "↓"} to write`;
+    });
     if (isSeen) this.#cards[place]?.area.scrollIntoView({ block: "nearest" });
   }
 
@@ -129,9 +173,8 @@ export class Labels {
 
   #picked(label) {
     const place = this.labels.indexOf(label);
-    const rest = this.labels.findIndex(
-      (other, at) => at > place && !isGiven(other, this.values[other.name]),
-    );
+    this.#last = place;
+    const rest = this.#nextOpen(place + 1);
     this.#setActive(place, false);
     if (rest >= 0 && !label.multiple) this.#setActive(rest, true);
     this.events.picked(label);
@@ -154,7 +197,10 @@ export class Labels {
     field.named.setAttribute("aria-describedby", `${id}-words ${id}-optional ${id}-problem`);
     if (label.kind !== "FREEFORM") area.append(reason.area);
     area.addEventListener("pointerdown", () => this.#setActive(place, false));
-    area.addEventListener("focusin", () => this.#setActive(place, false));
+    area.addEventListener("focusin", () => {
+      this.#setActive(place, false);
+      this.#wasInText = true;
+    });
     const draw = (value) => {
       field.draw(value);
       reason.draw(value?.explanation ?? "", isGiven(label, value));

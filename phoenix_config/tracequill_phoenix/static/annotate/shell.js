@@ -14,6 +14,26 @@ export function say(text) {
   requestAnimationFrame(() => (area.textContent = text));
 }
 
+const TOAST_MS = 5_000;
+let dropToast = () => {};
+
+/** Show in passing what was done: until the next key, and never in the way. Who listens is told by *spoken*. */
+export function sayShown(text, spoken = text) {
+  say(spoken);
+  dropToast();
+  const made = textElement("p", { class: "toast", dir: "auto", "aria-hidden": "true" }, text);
+  const onKey = (event) => event.repeat || dropToast();
+  const timer = setTimeout(() => dropToast(), TOAST_MS);
+  dropToast = () => {
+    made.remove();
+    clearTimeout(timer);
+    document.removeEventListener("keydown", onKey, true);
+    dropToast = () => {};
+  };
+  document.body.append(made);
+  document.addEventListener("keydown", onKey, true);
+}
+
 /** The address of a page of ours. */
 export function pageAddress(path = "") {
   return `${ROOT}/tracequill/annotate/${path}`;

@@ -1,9 +1,19 @@
 // Taking back what was done: here at once where this page did it, else by the server.
 
+import { valueText } from "./answers_view.js";
 import { ApiError, call } from "./api.js";
+import { startOf } from "./dom.js";
 import { Entry } from "./line.js";
-import { notice, say, showError } from "./shell.js";
+import { notice, sayShown, showError } from "./shell.js";
 import { undoDialog } from "./work_dialogs.js";
+
+const KINDS = { answer: "your answer", skip: "skipped", flag: "asked" };
+
+function sayUndone(kind, values) {
+  const said = kind === "answer" ? Object.values(values ?? {}).map(valueText).filter(Boolean) : [];
+  const words = startOf(said.join(", "), 60);
+  sayShown(`Undone: ${words || KINDS[kind] || "the last"}`);
+}
 
 export class Undoing {
   #isAsking = false;
@@ -28,7 +38,7 @@ export class Undoing {
       work.line.insertHere(new Entry(item));
       work.show(work.line.at);
       if (undone === "answer") work.mine -= 1;
-      say("Undone.");
+      sayUndone(undone, item.draft?.values);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       notice("undo", error.message, { seconds: 8 });
@@ -52,7 +62,7 @@ export class Undoing {
     if (!work.line.find(entry.id)) work.line.insertHere(entry);
     work.show(work.line.entries.indexOf(entry));
     work.drawProgress();
-    say("Undone.");
+    sayUndone(kind, entry.values);
   }
 
   /** Let one choose among the last ten. */

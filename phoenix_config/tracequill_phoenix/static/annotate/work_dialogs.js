@@ -7,16 +7,16 @@ import { dialog, textElement } from "./shell.js";
 const KEYS = [
   ["1 … 9", "choose, by the place of the key; also on the number pad"],
   ["Enter", "save and go on (in a text: Ctrl+Enter)"],
-  ["↑ ↓", "the label before or after"],
+  ["↓ ↑", "go to the label after or before; in a text, write"],
   ["← →", "the question before or after"],
   ["s", "skip: this question is not asked again"],
   ["f", "ask the manager about this question"],
   ["u", "undo what was done last; again for the one before, up to ten"],
   ["Shift u", "choose what to undo"],
   ["e", "correct the answer"],
-  ["n", "give a reason for the chosen label"],
+  ["n", "add a reason to the label you chose"],
   ["i", "open or close how to judge"],
-  ["Esc", "leave a text field, close a dialog"],
+  ["Esc", "leave a text, close a dialog"],
   ["?", "this help"],
 ];
 

@@ -18,7 +18,7 @@ export class WorkView {
     this.changed = changed;
     this.store = store;
     this.correction = null;
-    this.labels = new Labels(queue.labels, { changed, picked });
+    this.labels = new Labels(queue.labels, { changed, picked, hasArrows: true });
     this.progress = element("div", { class: "progress" });
     this.saved = element("span", { class: "saved", role: "status" });
     const help = button("?", { class: "button round", "aria-label": "Help", title: "Help (?)" }, () => act("help"));
