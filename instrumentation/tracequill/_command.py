@@ -19,7 +19,7 @@ SUMMARIES = {
     "phoenix": "run the forked Phoenix",
     "doctor": "check the configuration, the database, the ports and the disk",
     "psql": "open a shell on the database",
-    "provision": "create projects and annotation configs from a YAML file",
+    "provision": "create projects, annotation configs and queues from a YAML file",
     "queue": "make and export annotation queues",
     "dataset": "build datasets from annotated spans",
     "export": "write a fine-tuning file from a dataset",

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.acceptance
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+QUEUES = "/tracequill/api/queues"
 
 
 def blocks(language: str) -> list[str]:
@@ -92,6 +93,44 @@ def test_the_commands_lead_from_labels_to_a_training_file(stack: Stack, tmp_path
     assert rows[0]["messages"][-1]["role"] == "assistant"
     configs = {config["name"] for config in get(stack, "/v1/annotation_configs")["data"]}
     assert {"quality", "helpfulness", "remark"} <= configs
+
+
+def test_the_line_that_makes_a_queue_makes_one(stack: Stack) -> None:
+    (line,) = [block for block in blocks("sh") if "tracequill queue create" in block]
+    if not await_spans(stack, "support-bot", 1):
+        test_the_five_lines_of_python_give_a_trace_with_session_and_user(stack)
+    stack.run("provision", str(ROOT / "deploy" / "provision.example.yaml"))
+
+    result = subprocess.run(
+        ["sh", "-euc", line],
+        env={**stack.environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert "answers to check" in {queue["name"] for queue in get(stack, QUEUES)["data"]}
+
+
+def test_the_lines_for_bedrock_need_no_credentials(stack: Stack) -> None:
+    lines = blocks("python")[2].replace(
+        "http://127.0.0.1:4319/bedrock/us-east-1", f"{stack.proxy}/mock"
+    )
+    call = (
+        "client.converse(modelId='amazon.nova-lite-v1:0', "
+        "messages=[{'role': 'user', 'content': [{'text': 'Where is my parcel?'}]}])"
+    )
+
+    without_keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION"), "")
+
+    said = stack.run_program(
+        f"{lines}\nprint({call}['ResponseMetadata']['HTTPStatusCode'])",
+        HOME=str(stack.data_dir),
+        **without_keys,
+    )
+
+    assert said.strip() == "200"
 
 
 def test_up_with_demo_shows_one_span_a_call_and_stops_in_order(tmp_path: Path) -> None:
