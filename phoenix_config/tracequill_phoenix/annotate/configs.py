@@ -21,6 +21,9 @@ from tracequill_phoenix.annotate.errors import invalid
 from tracequill_phoenix.annotate.labels import Choice, Kind, Label, check_label
 from tracequill_phoenix.annotate.selection_form import Name, Text
 
+# So many a refusal lists.
+_NAMES_MAX = 20
+
 Direction = Literal["MINIMIZE", "MAXIMIZE", "NONE"]
 
 
@@ -97,9 +100,11 @@ async def _one(session: AsyncSession, want: WantedLabel, known: Label | None) ->
         check_label(label)
         return label
     if want.kind is None:
+        names = [label.name for label in await known_labels(session)]
+        there = ", ".join(names[:_NAMES_MAX]) + (", …" if len(names) > _NAMES_MAX else "")
         raise invalid(
-            f"there is no annotation config {want.name!r}. Say what kind of label it is to be, "
-            "or make it in Phoenix's settings."
+            f"there is no annotation config {want.name!r}. There is: {there or 'none yet'}. Make "
+            "it in Phoenix's settings or with 'tracequill provision', or send its kind as well."
         )
     label = Label(
         want.name,

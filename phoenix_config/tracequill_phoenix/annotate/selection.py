@@ -7,7 +7,9 @@ LLM span on request. What is in the queue already is left out, always.
 
 from __future__ import annotations
 
+import difflib
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from tracequill_phoenix.annotate.errors import invalid, not_found
+from tracequill_phoenix.annotate.errors import QueueError, invalid, not_found
 from tracequill_phoenix.annotate.selection_form import Order, Selection
 from tracequill_phoenix.annotate.tables import items, slots
 
@@ -31,6 +33,9 @@ _ADD_SECONDS = 300
 _CANCELLED = "57014"
 # Values that are wrong, expressions that do not fit together, and those that are too complex.
 _FILTERS_FAULTS = ("22", "42", "54")
+
+# One = that is not part of ==, !=, <= or >=.
+_LONE_EQUALS = re.compile(r"(?<![=!<>])=(?!=)")
 
 _log = logging.getLogger(__name__)
 
@@ -200,7 +205,7 @@ async def _matching(session: AsyncSession, selection: Selection, where: str) -> 
         select(models.Project.id).where(models.Project.name == selection.project)
     )
     if project_id is None:
-        raise not_found(f"there is no project {selection.project!r}.")
+        raise await _no_project(session, selection.project)
     spans = (
         select(models.Span.id)
         .join(models.Trace, models.Trace.id == models.Span.trace_rowid)
@@ -213,12 +218,31 @@ async def _matching(session: AsyncSession, selection: Selection, where: str) -> 
     return _filtered(spans, where)
 
 
+async def _no_project(session: AsyncSession, name: str) -> QueueError:
+    names = sorted(await session.scalars(select(models.Project.name)))
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"There is: {', '.join(names[:10])}."
+    return not_found(f"there is no project {name!r}. {hint}")
+
+
+def nothing_found(selection: Selection, where: str) -> QueueError:
+    """Refuse to make a queue of nothing."""
+    project = selection.project
+    if not where:
+        return invalid(f"nothing was found for this queue: the project {project!r} has no answers.")
+    return invalid(
+        f"nothing was found for this queue: no answer in the project {project!r} matches "
+        f"the filter {where}. Check the names and the values in it."
+    )
+
+
 def _filtered(spans: Select[Any], where: str) -> Select[Any]:
     try:
         filtered: Select[Any] = SpanFilter(where)(spans)
         filtered.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
     except SpanFilterError as error:
-        raise invalid(f"the filter is not valid: {error}{_at_end(error)}") from error
+        hint = ". Two values are compared with ==" if _LONE_EQUALS.search(where) else ""
+        raise invalid(f"the filter is not valid: {error}{_at_end(error)}{hint}") from error
     except Exception as error:  # a gap in Phoenix's compiler; its own validation masks it as well
         _log.exception("Phoenix cannot compile a span filter")
         raise invalid("the filter is not one that Phoenix knows.") from error

@@ -322,7 +322,8 @@ async def create_queue(
         if body.selection is not None:
             added, _already = await _add(session, queue, body.selection)
             if not added and not body.allow_empty:
-                raise invalid("nothing was found for this queue; change the choice.")
+                where = expression(body.selection, label_names(queue.labels))
+                raise selection.nothing_found(body.selection, where)
         return await _shown(session, await queues.find(session, queue_id), person, 201)
 
     return await in_transaction(database, request, work)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from tracequill.errors import CommandError, UsageError
 from tracequill.settings import load_settings
@@ -26,17 +25,15 @@ FORMATS = ("csv", "xlsx", "jsonl")
 ORDERS = ("newest", "oldest", "random")
 
 _NAME = Annotated[str, typer.Argument(help="The queue's name.")]
-_PROJECT = Annotated[str, typer.Option("--project", "-p", help="The project of the answers.")]
+_PROJECT = Annotated[str, typer.Option("--project", "-p", help="The project of the calls.")]
 _WHERE = Annotated[
     str,
     typer.Option(
-        help="Which answers, in Phoenix's filter language: \"llm.model_name == 'gpt-4o'\". "
+        help="Which calls, in Phoenix's filter language: \"llm.model_name == 'gpt-4o'\". "
         "Without it: all of them."
     ),
 ]
-_SAMPLE = Annotated[
-    int | None, typer.Option(min=1, help="Of the answers that match, so many at random.")
-]
+_SAMPLE = Annotated[int | None, typer.Option(min=1, help="Of those that match, so many at random.")]
 _EVERY = Annotated[
     bool,
     typer.Option(
@@ -58,7 +55,7 @@ def create(
     ],
     where: _WHERE = "",
     overlap: Annotated[
-        int, typer.Option(min=1, max=20, help="How many people judge each answer.")
+        int, typer.Option(min=1, max=20, help="How many people answer each question.")
     ] = 1,
     sample: _SAMPLE = None,
     order: Annotated[str, typer.Option(help=f"One of: {', '.join(ORDERS)}.")] = "newest",
@@ -72,7 +69,7 @@ def create(
     ] = None,
     as_json: _JSON = False,
 ) -> None:
-    """Make an annotation queue of the answers of a project that match a filter."""
+    """Make an annotation queue: a question for each call of a project that matches."""
     if order not in ORDERS:
         raise UsageError(f"there is no order {order!r}. There is: {', '.join(ORDERS)}.")
     body = {
@@ -86,11 +83,18 @@ def create(
         "selection": _selection(project, where, sample, every_llm_span),
     }
     with PhoenixClient(load_settings()) as phoenix:
+        if name in {queue["name"] for queue in phoenix.get(_API)["data"]}:
+            raise CommandError(
+                f"there is a queue {name!r} already. Choose another name, or add questions to it: "
+                f"tracequill queue add {shlex.quote(name)} --project {shlex.quote(project)}"
+            )
         made: dict[str, Any] = phoenix.post(_API, body)["data"]
     if as_json:
         typer.echo(json.dumps({key: made[key] for key in ("name", "items", "url")}))
     else:
-        typer.echo(f"queue '{made['name']}' with {_count(made['items'])}: {made['url']}")
+        typer.echo(
+            f"queue '{made['name']}' with {_count(made['items'], 'question')}: {made['url']}"
+        )
 
 
 @app.command()
@@ -102,7 +106,7 @@ def add(
     every_llm_span: _EVERY = False,
     as_json: _JSON = False,
 ) -> None:
-    """Add answers to a queue; those that are in it already are left out."""
+    """Add questions to a queue; those that are in it already are left out."""
     body = _selection(project, where, sample, every_llm_span)
     with PhoenixClient(load_settings()) as phoenix:
         queue = _find(phoenix, name)
@@ -110,7 +114,7 @@ def add(
     if as_json:
         typer.echo(json.dumps({"name": name, **added, "url": queue["url"]}))
         return
-    line = f"queue '{name}' got {_count(added['added'])} and has {added['items']} now"
+    line = f"queue '{name}' got {_count(added['added'], 'question')} and has {added['items']} now"
     left_out = f"; {added['already']} left out that it had" if added["already"] else ""
     typer.echo(f"{line}{left_out}: {queue['url']}")
 
@@ -129,11 +133,9 @@ def show(as_json: _JSON = False) -> None:
             "No queues yet. Make one: tracequill queue create NAME --project P --annotation quality"
         )
         return
-    table = Table("queue", "done", "answers", "address")
     for queue in queues:
-        done = f"{queue['done']} of {queue['items']}"
-        table.add_row(queue["name"], done, str(queue["answers"]), queue["url"])
-    Console().print(table)
+        # Two lines each, at any width: an address that is cut or broken leads nowhere.
+        typer.echo(f"{queue['name']}: {_progress(queue)}\n  {queue['url']}")
 
 
 @app.command()
@@ -145,9 +147,10 @@ def status(name: _NAME, as_json: _JSON = False) -> None:
         keys = ("name", "items", "done", "answers", "overlap", "questions", "url")
         typer.echo(json.dumps({key: queue[key] for key in keys}))
         return
-    line = f"{queue['done']} of {_count(queue['items'])} done, {queue['answers']} answers"
-    if queue["questions"]:
-        line += f", {queue['questions']} questions wait for a reply"
+    line = _progress(queue)
+    if waiting := queue["questions"]:
+        verb = "waits" if waiting == 1 else "wait"
+        line += f", {_count(waiting, 'question')} of annotators {verb} for a reply"
     typer.echo(f"{line}: {queue['url']}")
 
 
@@ -214,5 +217,10 @@ def _read(path: Path) -> str:
         raise UsageError(f"the instructions {str(path)!r} cannot be read: {error}.") from error
 
 
-def _count(number: int) -> str:
-    return f"{number} answer" if number == 1 else f"{number} answers"
+def _progress(queue: dict[str, Any]) -> str:
+    questions = _count(queue["items"], "question")
+    return f"{queue['done']} of {questions} done, {_count(queue['answers'], 'answer')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -62,24 +62,47 @@ def test_a_queue_is_made_added_to_and_listed(queue: Command, project: str) -> No
     assert (added["added"], added["already"], added["items"]) == (1, 2, 3)
     (row,) = [row for row in listed if row["name"] == "from the shell"]
     assert (row["items"], row["overlap"], row["url"]) == (3, 2, made["url"])
-    assert "0 of 3 answers done" in queue("status", "from the shell").output
+    assert "0 of 3 questions done, 0 answers: " in queue("status", "from the shell").output
+
+
+def test_a_list_shows_whole_addresses_at_any_width(
+    queue: Command, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--project", project, "--annotation", "quality", "--json"]
+    made = json.loads(queue("create", f"a name of {'many ' * 20}words", *options).output)
+    monkeypatch.setenv("COLUMNS", "40")
+
+    assert f"  {made['url']}" in queue("list").output.splitlines()
+
+
+def test_one_question_is_one_question(queue: Command, project: str) -> None:
+    options = ["--project", project, "--annotation", "quality", "--sample", "1"]
+
+    assert "with 1 question: " in queue("create", "of one", *options).output
+    assert "0 of 1 question done, 0 answers: " in queue("status", "of one").output
 
 
 def test_what_cannot_be_done_is_one_sentence(queue: Command, project: str) -> None:
     options = ["--project", project, "--annotation", "quality"]
     queue("create", "taken", *options)
 
-    with pytest.raises(CommandError, match="already"):
+    with pytest.raises(CommandError, match=r"already.*tracequill queue add taken --project"):
         queue("create", "taken", *options)
     with pytest.raises(UsageError, match="filter is not valid"):
         queue("create", "wrong", "--where", "model ==", *options)
-    with pytest.raises(UsageError, match="no annotation config 'nowhere'"):
+    with pytest.raises(UsageError, match=r"filter is not valid.* compared with =="):
+        queue("create", "wrong", "--where", "llm.model_name = 'claude'", *options)
+    with pytest.raises(UsageError, match=r"no answer .* matches the filter llm.model_name == 'cl'"):
+        queue("create", "nothing", "--where", "llm.model_name == 'cl'", *options)
+    with pytest.raises(
+        UsageError, match=r"'nowhere'. There is: .*quality.* 'tracequill provision'"
+    ):
         queue("create", "no label", "--project", project, "--annotation", "nowhere")
-    with pytest.raises(UsageError, match="no project 'nowhere'"):
-        queue("create", "no project", "--project", "nowhere", "--annotation", "quality")
-    with pytest.raises(UsageError, match="no project 'nowhere'"):
+    with pytest.raises(UsageError, match=r"no project 'comand'. Did you mean 'command'"):
+        queue("create", "no project", "--project", "comand", "--annotation", "quality")
+    with pytest.raises(UsageError, match=r"no project 'nowhere'"):
         queue("add", "taken", "--project", "nowhere")
-    with pytest.raises(UsageError, match="Did you mean 'taken'"):
+    with pytest.raises(UsageError, match=r"Did you mean 'taken'"):
         queue("status", "takne")
 
 
