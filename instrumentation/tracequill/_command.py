@@ -63,13 +63,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(app: Any, name: str, words: list[str]) -> int:
     """Run a Typer *app*; every expected failure is one sentence and an exit code."""
+    from typer.core import TyperGroup
     from typer.exceptions import Abort, Exit, TyperException
     from typer.main import get_command
 
+    command = get_command(app)
+    place = f"tracequill {name}"
+    if isinstance(command, TyperGroup) and words and words[0] in command.commands:
+        place += f" {words[0]}"
     try:
-        result = get_command(app).main(
-            args=words, prog_name=f"tracequill {name}", standalone_mode=False
-        )
+        result = command.main(args=words, prog_name=f"tracequill {name}", standalone_mode=False)
     except CommandError as error:
         _complain(str(error))
         return error.exit_code
@@ -78,7 +81,10 @@ def _run(app: Any, name: str, words: list[str]) -> int:
     except (KeyboardInterrupt, Abort):
         return 130
     except TyperException as error:  # a wrong option, argument or value
-        _complain(f"{error.format_message().rstrip('.')}. See 'tracequill {name} --help'.")
+        said = error.format_message().rstrip(".")
+        if not said and isinstance(command, TyperGroup):  # the help, printed by now, is no sentence
+            said = f"'{name}' needs one of: {', '.join(command.commands)}"
+        _complain(f"{said}. See '{place} --help'.")
         return 2
     return result if isinstance(result, int) else 0
 

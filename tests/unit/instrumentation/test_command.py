@@ -36,6 +36,28 @@ def test_a_wrong_option_is_one_sentence_and_exit_code_2(capsys: pytest.CaptureFi
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_wrong_option_of_a_part_points_to_the_help_of_that_part(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["queue", "create", "name", "--projekt", "x"]) == 2
+
+    assert "See 'tracequill queue create --help'." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["queue", "dataset", "dead-letters"])
+def test_a_command_without_its_part_shows_its_help_and_says_what_is_missing(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([name]) == 2
+
+    shown = capsys.readouterr()
+    assert f"Usage: tracequill {name}" in shown.out
+    assert f"tracequill: '{name}' needs one of: " in shown.err
+    assert "list" in shown.err
+    assert f"See 'tracequill {name} --help'." in shown.err
+    assert shown.err.count("\n") == 1
+
+
 def test_a_wrong_setting_is_one_sentence_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
