@@ -21,7 +21,15 @@ from tracequill_phoenix.annotate.conversation import conversation_of
 from tracequill_phoenix.annotate.download import Decided, File, Format, Given, Item, Layout
 from tracequill_phoenix.annotate.people import names_of
 from tracequill_phoenix.annotate.queues import Queue
-from tracequill_phoenix.annotate.tables import answers, consensus, in_force, inputs, items
+from tracequill_phoenix.annotate.tables import (
+    answers,
+    consensus,
+    in_force,
+    inputs,
+    items,
+    skips,
+    slots,
+)
 
 # What is read at once keeps all others waiting, so it is little.
 BATCH_ITEMS = 40
@@ -93,6 +101,7 @@ async def batches(database: DbSessionFactory, queue: Queue) -> AsyncIterator[lis
 async def _items(session: AsyncSession, queue: Queue, rows: Sequence[Any]) -> list[Item]:
     is_archived = queue.archived_at is not None
     shown = [row.item_id for row in rows if row.done_at is not None or is_archived]
+    states = await _states(session, [row.item_id for row in rows if row.done_at is None])
     given = await _given(session, shown)
     decided = await _decided(session, shown)
     texts = await texts_of(session, [row.span_id for row in rows if row.question is None])
@@ -107,7 +116,7 @@ async def _items(session: AsyncSession, queue: Queue, rows: Sequence[Any]) -> li
         found.append(
             Item(
                 number=row.number,
-                state="done" if row.done_at is not None else "open",
+                state="done" if row.done_at is not None else states.get(row.item_id, "open"),
                 question=question,
                 answer=answer,
                 project=row.project,
@@ -119,6 +128,18 @@ async def _items(session: AsyncSession, queue: Queue, rows: Sequence[Any]) -> li
                 decided=decided.get(row.item_id),
             )
         )
+    return found
+
+
+async def _states(session: AsyncSession, item_ids: list[int]) -> dict[int, str]:
+    """Give what keeps questions from being done: asked about comes before skipped."""
+    found = {}
+    skipped = select(skips.c.item_id).where(skips.c.item_id.in_(item_ids))
+    for item_id in await session.scalars(skipped):
+        found[item_id] = "skipped"
+    asked = select(slots.c.item_id).where(slots.c.item_id.in_(item_ids), slots.c.state == "flagged")
+    for item_id in await session.scalars(asked):
+        found[item_id] = "asked"
     return found
 
 

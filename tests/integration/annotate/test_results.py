@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import openpyxl
@@ -338,6 +339,24 @@ def test_the_download_has_a_row_for_every_question_in_each_format(
     assert list(head) == list(lines[0]) == list(first)
     assert [row[2] for row in cells] == ["'=cmd|' /C calc'!A0", "Unanswered?"]
     ana.get(url_of(queue, "download?format=exe"), status=422)
+
+
+def test_the_download_says_what_was_skipped_and_what_was_asked_about(
+    phoenix_server: PhoenixServer, ana: Worker, ben: Worker
+) -> None:
+    queue, _ = of_two(phoenix_server, "states", [Call() for _ in range(5)], ana)
+    done, skipped, asked, both, _ = ana.lease(queue, 5)
+    of_ben = {item["item_id"]: item for item in ben.lease(queue, 5)}
+    ana.answer(done)
+    ben.answer(of_ben[done["item_id"]])
+    for item in (skipped, both):
+        ana.post(f"{path_of(item)}/skip", {"timing": None})
+    for worker, item in ((ana, asked), (ben, of_ben[both["item_id"]])):
+        worker.post(f"{path_of(item)}/flag", {"flag_id": str(uuid4()), "question": "What is it?"})
+
+    states = [row["state"] for row in table(ana, queue)]
+
+    assert states == ["done", "skipped", "asked", "asked", "open"]
 
 
 def test_a_long_answer_is_whole_in_the_download_and_cut_only_where_a_cell_ends(
