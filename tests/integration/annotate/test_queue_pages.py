@@ -127,9 +127,12 @@ def test_a_manager_replies_and_sees_who_answered(
 
     page = boss.open_as("Manager", f"{queue['queue_id']}/manage#questions")
     expect(page.get_by_text("What now?")).to_be_visible()
+    counts = page.locator(".count:visible")
+    expect(counts).to_have_text(["1", "1"])
     page.get_by_role("textbox", name="Reply to Ana").fill("Call it good.")
     boss.press("Control+Enter")
     expect(page.get_by_text("You: Call it good.")).to_be_visible()
+    expect(counts).to_have_count(0)
     page.get_by_role("tab", name="Progress").click()
     expect(page.get_by_role("rowheader", name="Ana")).to_be_visible()
 

@@ -207,7 +207,7 @@ def test_the_last_ten_can_be_undone_and_not_the_eleventh(
     assert ana.question == "Question 2"
     ana.wait_until_saved()
     ana.press("u")
-    expect(page.get_by_role("status").filter(has_text="undo")).to_be_visible()
+    expect(page.get_by_text("Only the last 10 can be undone.")).to_be_visible()
     assert ana.question == "Question 2"
     assert [len(span_annotations(phoenix_server, span)) for span in spans] == [1] + [0] * 11
 
@@ -308,3 +308,39 @@ def test_a_text_says_how_to_write_in_it_and_takes_the_focus_where_it_is_missing(
     ana.wait_until_saved()
     stored = {row["name"]: row["explanation"] for row in span_annotations(phoenix_server, spans[0])}
     assert stored == {"key first": "u and s", "key second": "more"}
+
+
+def test_the_figures_at_the_top_follow_what_is_done(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, _ = make_queue(phoenix_server, request, 8)
+    page = ana.open_queue(queue, "Ana")
+    bar = page.get_by_role("progressbar", name="Answered by all")
+    figures = page.locator(".progress-text")
+    page.wait_for_load_state("networkidle")
+    ana.press("1", "Enter")
+    expect(bar).to_have_js_property("value", 1)
+    expect(figures).to_contain_text("1 by you · 7 waiting")
+    ana.wait_until_saved()
+    # Without the server, and when it comes back: what is not sent yet waits no more either.
+    page.route("**/answers", lambda route: route.abort())
+    ana.press("1", "Enter", "s")
+    expect(figures).to_contain_text("2 by you · 5 waiting")
+    page.wait_for_load_state("networkidle")
+    expect(figures).to_contain_text("2 by you · 5 waiting")
+    ana.press("u", "u")
+    expect(figures).to_contain_text("1 by you · 7 waiting")
+    page.wait_for_load_state("networkidle")
+    expect(figures).to_contain_text("1 by you · 7 waiting")
+    expect(bar).to_have_js_property("value", 1)
+    page.unroute("**/answers")
+
+
+def test_an_empty_queue_says_that_nothing_is_in_it_yet(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    name = f"keys {request.node.name}"
+    with named(phoenix_server, "Manager") as manager:
+        queue = manager.create(name, name, selection=None)
+    page = ana.open_as("Ana", str(queue["queue_id"]))
+    expect(page.get_by_role("heading", name="No questions yet")).to_be_visible()

@@ -128,6 +128,11 @@ export function grouped(number) {
   return String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** A number with its noun: 1 question, 2 questions. */
+export function plural(number, one, many = `${one}s`) {
+  return `${grouped(number)} ${number === 1 ? one : many}`;
+}
+
 /** Put *text* on the clipboard, and say on *control* that it is there. */
 export async function copy(text, control) {
   const before = control.textContent;

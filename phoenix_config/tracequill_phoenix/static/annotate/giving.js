@@ -77,6 +77,7 @@ export class Giving {
     work.outbox.add({ kind, item_id: entry.id, method: "POST", path, body });
     work.drafts.forget(entry.id);
     work.line.did(entry, kind, before);
+    work.undoing.begin();
   }
 
   skip(event) {
@@ -85,6 +86,7 @@ export class Giving {
     this.work.take();
     this.#send(entry, "skip", {}, { state: "open", answerId: null, saved: "" });
     entry.state = "skipped";
+    this.work.passed();
     this.work.goOn(event);
     sayShown("Skipped", "Skipped. Next question.");
   }
@@ -103,6 +105,7 @@ export class Giving {
     this.#send(entry, "flag", body, { state: "open", answerId: null, saved: "" });
     entry.item.flag = { question, reply: null };
     entry.state = "flagged";
+    work.passed();
     work.goOn(event);
     sayShown("Asked", "Sent. Next question.");
   }

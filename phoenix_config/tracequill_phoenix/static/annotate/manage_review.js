@@ -7,7 +7,7 @@ import { button, element } from "./dom.js";
 import { select, tick } from "./fields.js";
 import { isComposing } from "./keys.js";
 import { Labels } from "./labels.js";
-import { dialog, notice, showError, textElement } from "./shell.js";
+import { dialog, drawQuestionsCount, notice, showError, textElement } from "./shell.js";
 
 // --- questions ------------------------------------------------------------------------------------
 
@@ -58,6 +58,8 @@ function replyForm(card, flag, queue) {
       const path = `/queues/${queue.queue_id}/flags/${flag.flag_id}/reply`;
       const answered = await call("POST", path, { reply, give_to_others: others.input.checked });
       form.replaceWith(textElement("p", { class: "asked replied", dir: "auto" }, `You: ${answered.flag.reply}`));
+      queue.questions = Math.max(0, queue.questions - 1);
+      drawQuestionsCount(queue.questions);
       notice("replied", `The question goes back to ${others.input.checked ? "the others" : flag.name}.`, { seconds: 4 });
     } catch (error) {
       sender.disabled = false;

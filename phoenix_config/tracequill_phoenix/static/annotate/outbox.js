@@ -42,6 +42,11 @@ export class Outbox {
     return this.#entries.map((entry) => entry.item_id);
   }
 
+  /** What waits here, as [item id, kind], the newest last. */
+  get kinds() {
+    return this.#entries.map((entry) => [entry.item_id, entry.kind]);
+  }
+
   /** Keep an entry {kind, item_id, method, path, body} and send it as soon as may be. */
   add(entry) {
     // By time, so that what another page left behind is sent in its order.

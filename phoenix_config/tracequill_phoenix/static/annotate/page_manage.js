@@ -1,12 +1,12 @@
 // The manager's pages of a queue, one below each tab.
 
 import { ApiError, QUEUE_ID, call } from "./api.js";
-import { element } from "./dom.js";
+import { button, element } from "./dom.js";
 import { drawItems } from "./manage_items.js";
 import { drawAdd, drawSettings } from "./manage_settings.js";
 import { drawAgreement, drawProgress } from "./manage_progress.js";
 import { drawDisagreements, drawQuestions } from "./manage_review.js";
-import { drawBar, main, start, textElement, whoAmI } from "./shell.js";
+import { drawBar, main, questionsCount, start, textElement, whoAmI } from "./shell.js";
 
 const TABS = [
   ["progress", "Progress", drawProgress],
@@ -38,7 +38,7 @@ await start(async () => {
 
 function tabOf(name, text, queue) {
   const tab = element("a", { href: `#${name}`, role: "tab", class: "tab", "aria-controls": "manage-panel", id: `tab-${name}` }, text);
-  if (name === "questions" && queue.questions) tab.append(" ", element("span", { class: "count" }, String(queue.questions)));
+  if (name === "questions") tab.append(" ", questionsCount(queue.questions));
   return tab;
 }
 
@@ -66,7 +66,8 @@ async function show(queue, tabs, panel) {
     await draw(drawing, queue);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    drawing.replaceChildren(textElement("p", { class: "card nothing" }, error.message));
+    const again = button("Try again", { class: "button" }, () => show(queue, tabs, panel));
+    drawing.replaceChildren(element("section", { class: "card nothing" }, textElement("p", {}, error.message), again));
   }
   // Another tab may have been chosen meanwhile.
   if ((location.hash.slice(1) || TABS[0][0]) === (wanted || TABS[0][0])) panel.replaceChildren(drawing);

@@ -1,7 +1,7 @@
 // What every page has: the bar at the top, notices, the name that is asked once, dialogs.
 
 import { ROOT, ApiError, call, signInAddress } from "./api.js";
-import { appendText, button, element } from "./dom.js";
+import { appendText, button, element, plural } from "./dom.js";
 import { isComposing } from "./keys.js";
 
 export const main = document.getElementById("main");
@@ -74,12 +74,27 @@ function tabsOf(queue, here) {
     const current = name === here ? "page" : null;
     const link = { href: pageAddress(`${queue.queue_id}${path}`), class: "tab", "aria-current": current };
     tabs.append(element("a", link, text));
-    if (name === "manage" && queue.questions) {
-      const title = `${queue.questions} questions to you without a reply`;
-      tabs.lastChild.append(" ", element("span", { class: "count", title }, String(queue.questions)));
-    }
+    if (name === "manage") tabs.lastChild.append(" ", questionsCount(queue.questions));
   }
   return tabs;
+}
+
+/** How many questions to the manager wait for a reply. */
+export function questionsCount(number) {
+  const made = element("span", { class: "count", "data-count": "questions" });
+  fillCount(made, number ?? 0);
+  return made;
+}
+
+/** Draw that number anew, wherever it stands. */
+export function drawQuestionsCount(number) {
+  for (const made of document.querySelectorAll('[data-count="questions"]')) fillCount(made, number ?? 0);
+}
+
+function fillCount(made, number) {
+  made.textContent = String(number);
+  made.title = `${plural(number, "question")} to you without a reply`;
+  made.hidden = number === 0;
 }
 
 function whoOf(me) {

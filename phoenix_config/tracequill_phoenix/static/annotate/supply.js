@@ -13,7 +13,10 @@ export class Supply {
   #timer = null;
   #lookAgain = null;
 
-  /** *events*: arrived(items), lost(itemIds), state(), alive(), failed(error). *held()* gives all item ids. */
+  #adjusted = 0;
+
+  /** *events*: arrived(items), lost(itemIds), state(), alive(), failed(error), unsent(): what the server
+   * does not know yet, as [item id, kind]. *held()* gives all item ids. */
   constructor(queue, held, events) {
     this.path = `/queues/${queue.queue_id}`;
     this.seconds = queue.lease_seconds;
@@ -58,10 +61,12 @@ export class Supply {
   async #lease(count, itemId) {
     const have = this.held().slice(0, NAMED_MAX);
     const since = performance.now();
+    const unsent = new Map(this.events.unsent());
+    const adjusted = this.#adjusted;
     const body = itemId === null ? { count, have } : { have, item_id: itemId };
     const found = await call("POST", `${this.path}/lease`, body);
     this.lastContact = Date.now();
-    this.waiting = found.waiting;
+    this.waiting = Math.max(0, found.waiting + this.#adjusted - adjusted + unknown(unsent, found.lost));
     this.heldByOthers = found.held_by_others ?? 0;
     if (itemId === null) this.isEmpty = found.items.length < count;
     if (found.lost.length) this.events.lost(found.lost, since);
@@ -69,6 +74,12 @@ export class Supply {
     this.events.state();
     if (this.isEmpty) this.#later();
     return found.items;
+  }
+
+  /** Something was answered or passed (-1), or taken back (1). */
+  adjust(step) {
+    this.#adjusted += step;
+    this.waiting = Math.max(0, this.waiting + step);
   }
 
   #failed(error, itemId) {
@@ -105,4 +116,15 @@ export class Supply {
     const body = { have: itemIds };
     call("POST", `${this.path}/release`, body, { keepalive: true }).catch(() => {});
   }
+}
+
+// What the server counts as waiting though it is done here, and the other way round.
+function unknown(unsent, lost) {
+  const gone = new Set(lost);
+  let sum = 0;
+  for (const [itemId, kind] of unsent) {
+    if (kind === "undo") sum += gone.has(itemId) ? 1 : 0;
+    else sum -= gone.has(itemId) ? 0 : 1;
+  }
+  return sum;
 }

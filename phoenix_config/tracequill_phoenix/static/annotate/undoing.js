@@ -7,6 +7,7 @@ import { Entry } from "./line.js";
 import { notice, sayShown, showError } from "./shell.js";
 import { undoDialog } from "./work_dialogs.js";
 
+const UNDO_MAX = 10;
 const KINDS = { answer: "your answer", skip: "skipped", flag: "asked" };
 
 function sayUndone(kind, values) {
@@ -17,6 +18,7 @@ function sayUndone(kind, values) {
 
 export class Undoing {
   #isAsking = false;
+  #inRow = 0;
 
   constructor(work) {
     this.work = work;
@@ -26,6 +28,12 @@ export class Undoing {
   async undo(itemId = null) {
     if (this.#isAsking) return;
     const { work } = this;
+    // The server would go on and on: what it has is always the last thing done.
+    if (itemId === null && this.#inRow >= UNDO_MAX) {
+      notice("undo", `Only the last ${UNDO_MAX} can be undone. Open it from My answers to change it.`, { seconds: 8 });
+      return;
+    }
+    this.#inRow += 1;
     const last = work.line.undo(itemId);
     if (last) {
       this.#takeBack(last);
@@ -37,7 +45,7 @@ export class Undoing {
       const { undone, item } = await call("POST", `${work.path}/undo`, { item_id: itemId });
       work.line.insertHere(new Entry(item));
       work.show(work.line.at);
-      if (undone === "answer") work.mine -= 1;
+      work.takenBack(undone === "answer");
       sayUndone(undone, item.draft?.values);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -52,7 +60,7 @@ export class Undoing {
     const wasHere = work.outbox.takeBack(entry.id, kind);
     Object.assign(entry, before);
     if (kind === "flag") entry.item.flag = null;
-    if (kind === "answer" && before.state === "open") work.mine -= 1;
+    if (before.state === "open") work.takenBack(kind === "answer");
     if (!wasHere) {
       entry.isUndoing = true;
       const body = { item_id: entry.id };
@@ -63,6 +71,11 @@ export class Undoing {
     work.show(work.line.entries.indexOf(entry));
     work.drawProgress();
     sayUndone(kind, entry.values);
+  }
+
+  /** Something new was done. */
+  begin() {
+    this.#inRow = 0;
   }
 
   /** Let one choose among the last ten. */

@@ -8,7 +8,7 @@ import { Entry, Line } from "./line.js";
 import { Outbox } from "./outbox.js";
 import { Pace, afterPaint, measured } from "./pace.js";
 import { Refusals } from "./refusals.js";
-import { dropNotice, notice, pageAddress, say, showError, whoAmI } from "./shell.js";
+import { drawQuestionsCount, dropNotice, notice, pageAddress, say, showError, whoAmI } from "./shell.js";
 import * as store from "./store.js";
 import { Supply } from "./supply.js";
 import { Undoing } from "./undoing.js";
@@ -17,6 +17,9 @@ import { WorkView } from "./work_view.js";
 
 const DRAFT_WAIT_MS = 1_500;
 const FIGURES_MS = 120_000;
+// How long after something was saved the figures are read again: while one works, and at the end.
+const FIGURES_SOON_MS = 30_000;
+const FIGURES_END_MS = 300;
 
 export class Work {
   constructor(me, queue) {
@@ -53,6 +56,7 @@ export class Work {
       alive: () => dropNotice("server"),
       failed: (error, itemId) => this.#failed(error, itemId),
       look: () => this.supply.fill(this.line.ahead.length),
+      unsent: () => this.outbox.kinds,
     });
   }
 
@@ -122,6 +126,8 @@ export class Work {
     else if (others > 0) {
       const words = `Others are answering the last ${others} of this queue. This page looks again by itself.`;
       this.view.showEmpty("Nothing is free just now", words, actions);
+    } else if (this.queue.items === 0) {
+      this.view.showEmpty("No questions yet", "This queue has no questions in it yet. This page looks again by itself.", actions);
     } else {
       const words = "There is no question left for you in this queue. Thank you!";
       this.view.showEmpty("All done", words, actions);
@@ -262,10 +268,29 @@ export class Work {
 
   /** An answer was given. */
   answered({ isNew, seconds }) {
-    if (isNew) this.mine += 1;
-    if (isNew && this.supply.waiting > 0) this.supply.waiting -= 1;
+    if (isNew) this.#count(1);
     this.pace.add(seconds);
+    if (isNew) this.passed();
+    else this.drawProgress();
+  }
+
+  /** A question waits no more. */
+  passed() {
+    this.supply.adjust(-1);
     this.drawProgress();
+  }
+
+  /** What was said is taken back, so that the question waits again. */
+  takenBack(isAnswer) {
+    if (isAnswer) this.#count(-1);
+    this.supply.adjust(1);
+    this.drawProgress();
+  }
+
+  #count(step) {
+    this.mine += step;
+    // With several people for each question only the server knows when one is done.
+    if (this.queue.overlap === 1) this.done = Math.min(this.queue.items, Math.max(0, this.done + step));
   }
 
   /** Open one certain question: one of mine again, or a free one. */
@@ -286,6 +311,7 @@ export class Work {
 
   #sent(entry, data) {
     dropNotice("server");
+    this.#readFiguresSoon();
     const known = this.line.find(entry.item_id);
     if (entry.kind === "undo" && known) {
       known.isUndoing = false;
@@ -312,11 +338,27 @@ export class Work {
     } else dropNotice("away");
   }
 
+  #readFiguresSoon() {
+    if (this.outbox.size > 0) return;
+    if (this.figuresTimer && this.line.current) return;
+    clearTimeout(this.figuresTimer);
+    const wait = this.line.current ? FIGURES_SOON_MS : FIGURES_END_MS;
+    this.figuresTimer = setTimeout(() => {
+      this.figuresTimer = null;
+      this.#readFigures();
+    }, wait);
+  }
+
   async #readFigures() {
-    if (document.visibilityState !== "visible") return;
+    // What the server does not have yet would be missing in its figures.
+    if (document.visibilityState !== "visible" || this.outbox.size > 0) return;
     try {
-      this.queue = { ...this.queue, ...(await call("GET", this.path)) };
+      const before = this.mine;
+      const queue = await call("GET", this.path);
+      if (this.mine !== before || this.outbox.size > 0) return;
+      this.queue = { ...this.queue, ...queue };
       this.done = this.queue.done;
+      drawQuestionsCount(this.queue.questions);
       this.drawProgress();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
