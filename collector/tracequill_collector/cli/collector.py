@@ -32,10 +32,11 @@ def collector(
     insecure: Insecure = None,
     verbose: Verbose = False,
 ) -> int:
-    """Receive OTLP and write Phoenix's rows: a receiver process and an exporter process.
+    """Receive OTLP and write Phoenix's rows: a receiver and an exporter.
 
-    A span is on disk before its sender is answered. Without a database the queue grows up to
-    TRACEQUILL_QUEUE_MAX_BYTES, and is exported when the database is there.
+    A span is on disk before its sender is answered. Without a database the
+    queue grows up to TRACEQUILL_QUEUE_MAX_BYTES, and is exported when the
+    database is there.
     """
     settings = load_settings(
         host=host,

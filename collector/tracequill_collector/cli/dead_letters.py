@@ -37,7 +37,7 @@ app = typer.Typer(
 # Which of 100,000 spans are meant is no text for a person.
 _SHOWN_SIGNS = 200
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Json = Annotated[bool, typer.Option("--json", help="Answer one JSON object, for machines.")]
 
 
 @app.command("list")

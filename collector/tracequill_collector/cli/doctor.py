@@ -24,12 +24,14 @@ _STYLES = {"ok": ("ok", "green"), "warning": ("look", "yellow"), "failed": ("FAI
 def doctor(
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Answer one JSON object, for machines.")
+    ] = False,
 ) -> int:
-    """Check configuration, disk, processes, database, schema, ids and upstreams of this stack.
+    """Check configuration, disk, processes, database, schema and upstreams.
 
-    Writes one trace to the project 'tracequill-doctor' and reads it back. Exit code 1 if a check
-    failed.
+    Writes one trace to the project 'tracequill-doctor' and reads it back.
+    Exit code 1 if a check failed.
     """
     settings = load_settings(data_dir=data_dir, database_url=database_url)
     console = None if as_json else Console(highlight=False, soft_wrap=True)

@@ -43,12 +43,13 @@ def mock(
         ),
     ] = None,
 ) -> None:
-    """Run the mock upstream alone: it answers as OpenAI, Anthropic and Bedrock do.
+    """Run the mock upstream: it answers as OpenAI, Anthropic and Bedrock do.
 
-    Any key is taken but 'invalid'. In front of it, the proxy records its calls:
-    TRACEQUILL_UPSTREAM_OPENAI=http://127.0.0.1:9010 tracequill proxy. The proxy has a mock of its
-    own as well, at /mock. With --replay it answers what a recording answers, streams in pieces, and
-    nothing else; of any vendor.
+    Any key is taken but 'invalid'. In front of it, the proxy records its
+    calls: TRACEQUILL_UPSTREAM_OPENAI=http://127.0.0.1:9010 tracequill proxy.
+    The proxy has a mock of its own as well, at /mock. With --replay it answers
+    what a recording answers, streams in pieces, and nothing else; of any
+    vendor.
     """
     settings = load_settings(
         mock_latency_seconds=latency_seconds,

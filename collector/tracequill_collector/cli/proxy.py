@@ -21,11 +21,12 @@ def proxy(
     insecure: Insecure = None,
     verbose: Verbose = False,
 ) -> int:
-    """Forward LLM calls unchanged and record them: a forwarding process and a recorder.
+    """Forward LLM calls unchanged and record them: a proxy and a recorder.
 
-    The base URL of a client is http://127.0.0.1:4319/ROUTE: /openai/v1, /anthropic, /gemini,
-    /bedrock/us-east-1, or /mock/v1, which is built in and needs no key; docs/proxy.md has all of
-    them. Recorded calls go to the collector, and wait on disk while it is away.
+    The base URL of a client is http://127.0.0.1:4319/ROUTE: /openai/v1,
+    /anthropic, /gemini, /bedrock/us-east-1, or /mock/v1, which is built in
+    and needs no key; docs/proxy.md has all of them. Recorded calls go to the
+    collector, and wait on disk while it is away.
     """
     settings = load_settings(host=host, proxy_port=proxy_port, data_dir=data_dir, insecure=insecure)
     ports = [("proxy", settings.proxy_port)]

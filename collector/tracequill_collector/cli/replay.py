@@ -26,7 +26,7 @@ from tracequill_collector.status import Status, read_status
 
 app = typer.Typer(add_completion=False)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Json = Annotated[bool, typer.Option("--json", help="Answer one JSON object, for machines.")]
 
 _POLL_SECONDS = 0.1
 _SILENT_SECONDS = 10.0
@@ -57,10 +57,11 @@ def replay(
     as_json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Store again what was received since T, as far back as the queues have kept it.
+    """Store again what was received since T, as far back as it was kept.
 
-    A span that is stored already stays as it is, unless --replace is given. Calls that went
-    through the proxy are interpreted anew as well. New spans go first, so it may take a while.
+    A span that is stored already stays as it is, unless --replace is given.
+    Calls that went through the proxy are interpreted anew as well. New spans
+    go first, so it may take a while.
     """
     settings = load_settings(data_dir=data_dir)
     since_unix_ns = read_moment("--since", since)

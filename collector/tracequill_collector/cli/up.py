@@ -41,10 +41,11 @@ def up(
     insecure: Insecure = None,
     verbose: Verbose = False,
 ) -> int:
-    """Run Postgres, Phoenix, the collector and the proxy here; Ctrl-C stops them in order.
+    """Run Postgres, Phoenix, the collector and the proxy; Ctrl-C stops them.
 
-    Prints the addresses and the line 'ready' when all of them take work. A second start goes on
-    with the same data. Without TRACEQUILL_DATABASE_URL an embedded Postgres is run.
+    Prints the addresses and the line 'ready' when all of them take work.
+    A second start goes on with the same data. Without
+    TRACEQUILL_DATABASE_URL an embedded Postgres is run.
     """
     settings = load_settings(
         host=host,

@@ -12,8 +12,11 @@ _CONNECT_SECONDS = 10
 _MIN_MAJOR_VERSION = 14
 
 
-async def check_database(url: str) -> int:
-    """Connect to *url* and give the server's major version; StartError says what to do."""
+async def check_database(url: str, *, is_configured: bool = True) -> int:
+    """Connect to *url* and give the server's major version; StartError says what to do.
+
+    With *is_configured* off it is the embedded Postgres, which no setting names.
+    """
     shown = mask_url(url)
     try:
         connection = await asyncpg.connect(asyncpg_url(url), timeout=_CONNECT_SECONDS)
@@ -31,7 +34,11 @@ async def check_database(url: str) -> int:
         reason = str(error) or f"no answer within {_CONNECT_SECONDS} s"
         raise StartError(
             f"no Postgres answers at {shown}: {reason.rstrip('.')}. "
-            "Start it, or correct TRACEQUILL_DATABASE_URL."
+            + (
+                "Start it, or correct TRACEQUILL_DATABASE_URL."
+                if is_configured
+                else "Start it with 'tracequill up'."
+            )
         ) from None
     try:
         version: int = connection.get_server_version().major

@@ -75,7 +75,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield finding
     try:
         url = running_database_url(settings)
-        version = await check_database(url)
+        version = await check_database(url, is_configured=settings.database_url is not None)
     except CommandError as error:
         yield Finding("database", "failed", str(error))
         return

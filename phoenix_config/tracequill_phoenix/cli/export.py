@@ -64,10 +64,11 @@ def export(
         bool, typer.Option("--json", help="Answer one JSON object, for machines.")
     ] = False,
 ) -> None:
-    """Write a fine-tuning file of a dataset, from the raw attributes of its spans.
+    """Write a fine-tuning file of a dataset, from what its spans hold.
 
-    Every row is checked; if one is not valid, nothing is written. Beside FILE stands
-    FILE.manifest.json: the dataset's version, the span of each row, counts and a hash.
+    Every row is checked; if one is not valid, nothing is written. Beside FILE
+    stands FILE.manifest.json: the dataset's version, the span of each row,
+    counts and a hash.
     """
     if format_name not in FORMATS:
         raise UsageError(f"there is no format {format_name!r}. There is: {', '.join(FORMATS)}.")

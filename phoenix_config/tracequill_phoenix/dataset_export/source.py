@@ -116,9 +116,10 @@ async def connect(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
     try:
         connection = await asyncpg.connect(url, timeout=10, statement_cache_size=0)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError) as error:
+        correct = ", or correct TRACEQUILL_DATABASE_URL" if settings.database_url else ""
         raise CommandError(
             f"the database at {mask_url(url)} cannot be reached: {_reason(error)}. "
-            "Start it with 'tracequill up', or correct TRACEQUILL_DATABASE_URL."
+            f"Start it with 'tracequill up'{correct}."
         ) from error
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):

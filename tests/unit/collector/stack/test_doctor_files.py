@@ -135,6 +135,17 @@ async def test_dead_letters_are_a_warning_also_without_a_database(settings: Sett
     assert (await found(settings, "database"))[0].level == "failed"
 
 
+async def test_an_embedded_postgres_that_is_stopped_is_started_by_up(settings: Settings) -> None:
+    (settings.data_dir / "postgres.url").write_text("postgresql://someone@127.0.0.1:1/app")
+    unset = settings.model_copy(update={"database_url": None})
+
+    for which, advice in ((unset, "tracequill up"), (settings, "TRACEQUILL_DATABASE_URL")):
+        (finding,) = await found(which, "database")
+        assert advice in finding.text
+    (finding,) = await found(unset, "database")
+    assert "TRACEQUILL_DATABASE_URL" not in finding.text
+
+
 async def test_a_full_queue_is_a_warning(settings: Settings) -> None:
     await consumers_of(settings.collector_queue_dir)
     (finding,) = await found(settings, "queues")
