@@ -147,6 +147,8 @@ def test_up_with_demo_shows_one_span_a_call_and_stops_in_order(tmp_path: Path) -
 
     assert code == 0, demo.output
     assert any("the demo is done" in line for line in demo.output)
+    assert any(line.endswith("/tracequill/annotate/") for line in demo.output)
+    assert any("queue Support answers " in line for line in demo.output)
     assert demo.output[-2].endswith("stopped")
     assert demo.output[-1].endswith("stopping Postgres")
 

@@ -13,7 +13,7 @@ from tracequill.settings import load_settings
 from tracequill_phoenix.phoenix_client import PhoenixClient
 from tracequill_phoenix.provision import Change
 from tracequill_phoenix.provision import provision as apply
-from tracequill_phoenix.provision_file import read_provision
+from tracequill_phoenix.provision_file import Provision, QueueEntry, read_provision
 
 app = typer.Typer(add_completion=False)
 
@@ -28,13 +28,14 @@ def provision(
         bool, typer.Option("--json", help="Answer one JSON object, for machines.")
     ] = False,
 ) -> None:
-    """Create the projects, annotation configs and queues of FILE in Phoenix, or update them.
+    """Create or update the projects, annotation configs and queues of FILE.
 
     Safe to run again; nothing is ever deleted.
     """
     wanted = read_provision(file)
     with PhoenixClient(load_settings()) as phoenix:
         changes = apply(phoenix, wanted, dry_run=dry_run)
+        empty = _empty(phoenix, wanted) if wanted.queues and not dry_run else []
     counts = Counter(change.result for change in changes)
     if as_json:
         typer.echo(
@@ -54,6 +55,23 @@ def provision(
         f"{did}created {counts['created']}, {did}updated {counts['updated']}, "
         f"unchanged {counts['unchanged']}"
     )
+    for queue in empty:
+        what = f"that matches {queue.where}" if queue.where else "yet"
+        typer.echo(
+            f"warning: the queue {queue.name!r} has 0 questions: the project {queue.project!r} has "
+            f"no answer {what}. Run this again when it has.",
+            err=True,
+        )
+
+
+def _empty(phoenix: PhoenixClient, wanted: Provision) -> list[QueueEntry]:
+    """Give the queues for which nothing was found so far."""
+    without = {
+        queue["name"]
+        for queue in phoenix.get("/tracequill/api/queues")["data"]
+        if not queue["items"]
+    }
+    return [queue for queue in wanted.queues if queue.name in without]
 
 
 def _as_dict(change: Change) -> dict[str, str]:

@@ -8,11 +8,16 @@ from tracequill_phoenix.demo.check import Found
 
 DATASET = "demo-good-answers"
 CONFIG = "quality"
+QUEUE = "Support answers"
+_QUEUES = "/tracequill/api/queues"
+_QUEUE_ITEMS = 10
 _SCORES = {"good": 1, "bad": 0}
 
 
 class Phoenix(Protocol):
     """The part of ``PhoenixClient`` that is used."""
+
+    def get(self, path: str, **params: Any) -> Any: ...
 
     def post(self, path: str, body: object) -> Any: ...
 
@@ -52,3 +57,18 @@ def build_dataset(phoenix: Phoenix, project: str) -> dict[str, Any]:
     }
     built: dict[str, Any] = phoenix.post("/tracequill/api/datasets", body)["data"]
     return built
+
+
+def make_queue(phoenix: Phoenix, project: str) -> str:
+    """Make an annotation queue of some answers of *project*, once; give its address."""
+    queues = phoenix.get(_QUEUES)["data"] + phoenix.get(_QUEUES, archived=True)["data"]
+    for queue in queues:
+        if queue["name"] == QUEUE:
+            return str(queue["url"])
+    body = {
+        "name": QUEUE,
+        "labels": [{"name": CONFIG}],
+        "instructions": "Would you send this answer to the customer as it stands?",
+        "selection": {"project": project, "sample": _QUEUE_ITEMS},
+    }
+    return str(phoenix.post(_QUEUES, body)["data"]["url"])

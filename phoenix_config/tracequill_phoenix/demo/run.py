@@ -15,7 +15,7 @@ from tracequill.errors import CommandError
 from tracequill.settings import Settings
 from tracequill_phoenix.demo.calls import Calls
 from tracequill_phoenix.demo.check import Found, find_spans, wait_for_spans
-from tracequill_phoenix.demo.labels import build_dataset, label_answers
+from tracequill_phoenix.demo.labels import QUEUE, build_dataset, label_answers, make_queue
 from tracequill_phoenix.demo.summary import print_summary
 from tracequill_phoenix.demo.support import PROJECT, run_support
 from tracequill_phoenix.demo.uninstrumented import run_uninstrumented
@@ -54,6 +54,12 @@ def run_demo(settings: Settings, console: Console) -> list[str]:
             _done(console, f"dataset '{dataset['name']}'", f"{dataset['added']} examples added")
         except CommandError as error:  # no good answer came: said together with the reason
             problems.append(str(error))
+        queue_url = ""
+        try:
+            queue_url = make_queue(phoenix, PROJECT)
+            _done(console, f"annotation queue '{QUEUE}'", "")
+        except CommandError as error:
+            problems.append(str(error))
         # Once more: a second span of a call may have come after the first.
         found = [find_spans(phoenix, calls, since) for calls in applications]
         projects = {
@@ -63,7 +69,7 @@ def run_demo(settings: Settings, console: Console) -> list[str]:
     problems[:0] = [problem for one in found for problem in one.problems]
     if labels < wanted_labels:
         problems.append(f"{wanted_labels} answers were to be labelled, but only {labels} are.")
-    print_summary(console, settings.phoenix_base_url, found, projects, labels, dataset)
+    print_summary(console, settings.phoenix_base_url, found, projects, labels, dataset, queue_url)
     return problems
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tracequill_phoenix.demo.check import Found
-from tracequill_phoenix.demo.labels import DATASET
+from tracequill_phoenix.demo.labels import DATASET, QUEUE
 
 
 def print_summary(
@@ -18,10 +18,12 @@ def print_summary(
     projects: dict[str, str],
     labels: int,
     dataset: dict[str, Any],
+    queue_url: str,
 ) -> None:
     """Print the calls of both applications, and where to see them.
 
-    *projects* gives the id of each project; *dataset* is empty when none was built.
+    *projects* gives the id of each project; *dataset* and *queue_url* are empty when there
+    is none.
     """
     table = Table("call", title="One span for each call")
     for one in found:
@@ -39,6 +41,9 @@ def print_summary(
     first = next(iter(projects.values()))
     _line(console, "sessions, turn by turn", f"{phoenix_url}/projects/{first}/sessions")
     _line(console, f"{labels} labels 'quality'", f"{phoenix_url}/projects/{first}/spans")
+    _line(console, "annotation queues", f"{phoenix_url}/tracequill/annotate/")
+    if queue_url:
+        _line(console, f"queue {QUEUE}", queue_url)
     if dataset:
         examples = f"{phoenix_url}/datasets/{dataset['dataset_id']}/examples"
         _line(console, f"dataset {DATASET}", examples)

@@ -98,3 +98,6 @@ def test_a_queue_of_a_file_is_made_changed_and_filled_once(
     assert [member["name"] for member in queue()["members"]] == ["Ana"]
     assert provision(changed.replace("gpt-4o", "gpt-5")) == "updated"
     assert queue()["where"] == "llm.model_name == 'gpt-5'"
+    said = command("provision", "q.yaml").stderr
+    assert "'provisioned queue' has 0 questions" in said
+    assert "no answer that matches llm.model_name == 'gpt-5'" in said
