@@ -81,8 +81,47 @@ def test_a_wrong_filter_is_explained_and_the_form_s_own_comes_back(
     page.get_by_label("Filter").fill("span_kind ==")
     expect(page.locator("textarea[aria-invalid=true]")).to_be_visible()
     expect(page.locator(".form-field .problem")).not_to_be_empty()
+    fields = [page.get_by_label(name) for name in ("Text contained", "From", "Model", "User")]
+    for field in fields:
+        expect(field).to_be_disabled()
+    expect(page.get_by_label("Project")).to_be_enabled()
     page.get_by_role("button", name="Back to the form's filter").click()
     expect(page.get_by_text("1 answer will be added.")).to_be_visible()
+    expect(fields[0]).to_be_enabled()
+
+    page.get_by_label("Filter").fill("span_kind == 'TOOL'")
+    expect(fields[0]).to_be_disabled()
+    page.get_by_label("Filter").fill("")
+    expect(fields[0]).to_be_enabled()
+    fields[0].fill("nowhere to be found")
+    expect(page.get_by_text("Nothing is found.")).to_be_visible()
+
+
+def test_what_is_missing_in_the_form_is_said_from_the_top_and_until_it_is_there(
+    phoenix_server: PhoenixServer, ana: Analyst
+) -> None:
+    write_calls(phoenix_server, "missing in the form", [Call()])
+    page = ana.open_as("Ana", "new")
+    page.get_by_label("Project").select_option("missing in the form")
+    make = page.get_by_role("button", name="Make the queue with 1 answer")
+    make.click()
+    expect(page.get_by_text("Please give the queue a name.")).to_be_visible()
+    page.keyboard.type("Missing in the form")
+    make.click()
+    expect(page.get_by_text("Please add at least one label.")).to_be_visible()
+    page.get_by_label("Add a label").select_option(label="A new label")
+    expect(page.get_by_text("Please add at least one label.")).to_have_count(0)
+    page.keyboard.type("form fits")
+    make.click()
+    page.wait_for_url("**/manage")
+
+    address = page.get_by_role("textbox", name="Address for the people who answer")
+    expect(address).to_have_value(page.url.removesuffix("/manage"))
+    address.focus()
+    selected = "field => field.value.slice(field.selectionStart, field.selectionEnd)"
+    assert address.evaluate(selected) == page.url.removesuffix("/manage")
+    page.get_by_role("button", name="Copy the address").click()
+    expect(page.get_by_role("button", name="Copy the address")).to_have_text("Copied")
 
 
 def test_my_answers_are_searched_and_opened_again(

@@ -19,7 +19,7 @@ export function valuesOf(values) {
   for (const [name, value] of Object.entries(values ?? {})) {
     const entry = element("li", {}, textElement("span", { class: "value-name", dir: "auto" }, `${name}: `));
     entry.append(textElement("b", { dir: "auto" }, valueText(value)));
-    if (value.explanation) entry.append(textElement("span", { class: "hint", dir: "auto" }, ` ${value.explanation}`));
+    if (value.explanation) entry.append(textElement("span", { class: "value-reason", dir: "auto" }, `Reason: ${value.explanation}`));
     list.append(entry);
   }
   return list;

@@ -2,11 +2,11 @@
 
 import { ROOT, call } from "./api.js";
 import { secondsText, timeOf } from "./answers_view.js";
-import { element, grouped } from "./dom.js";
+import { element, grouped, plural } from "./dom.js";
 import { textElement } from "./shell.js";
 import { figure, table } from "./table.js";
 
-const FORMATS = [["csv", "CSV"], ["xlsx", "Excel"], ["jsonl", "JSON Lines"]];
+const FORMATS = [["csv", "CSV"], ["xlsx", "Excel"], ["jsonl", "JSONL (for programs)"]];
 const MEASURES = [
   ["percent", "Same answer", "how often two people said the same"],
   ["cohen_kappa", "Cohen's κ", "beyond chance, for pairs of people"],
@@ -117,7 +117,7 @@ export async function drawAgreement(area, queue) {
   area.append(element("p", { class: "hint" }, words));
   for (const label of labels) {
     const section = element("section", {}, textElement("h2", { dir: "auto" }, label.name));
-    const counted = `${grouped(label.items)} questions answered by several, ${grouped(label.people)} people`;
+    const counted = `${plural(label.items, "question")} answered by several, ${plural(label.people, "person", "people")}`;
     section.append(element("p", { class: "hint" }, counted), agreementOf(label));
     area.append(section);
   }

@@ -13,7 +13,7 @@ export async function drawSettings(area, queue) {
   const path = `/queues/${queue.queue_id}`;
   const [known, people] = await Promise.all([call("GET", "/label-configs"), call("GET", "/people")]);
   const settings = new QueueForm(queue, people);
-  const labels = new LabelForm(known, queue.labels, () => {});
+  const labels = new LabelForm(known, queue.labels, () => (problem.textContent = ""));
   const problem = element("p", { class: "problem", role: "alert" });
   const save = button("Save", { class: "button primary" }, async () => {
     problem.textContent = "";

@@ -1,12 +1,13 @@
 // The manager's pages of a queue, one below each tab.
 
 import { ApiError, QUEUE_ID, call } from "./api.js";
-import { button, element } from "./dom.js";
+import { button, copy, element } from "./dom.js";
+import { labelled, line } from "./fields.js";
 import { drawItems } from "./manage_items.js";
 import { drawAdd, drawSettings } from "./manage_settings.js";
 import { drawAgreement, drawProgress } from "./manage_progress.js";
 import { drawDisagreements, drawQuestions } from "./manage_review.js";
-import { drawBar, main, questionsCount, start, textElement, whoAmI } from "./shell.js";
+import { drawBar, main, pageAddress, questionsCount, start, textElement, whoAmI } from "./shell.js";
 
 const TABS = [
   ["progress", "Progress", drawProgress],
@@ -29,12 +30,24 @@ await start(async () => {
   const tabs = element("div", { class: "manage-tabs", role: "tablist", "aria-label": "Manage" });
   const panel = element("div", { class: "manage-panel", role: "tabpanel", id: "manage-panel", tabindex: "-1" });
   const title = textElement("h1", { class: "off-screen", dir: "auto" }, `Manage ${queue.name}`);
-  main.replaceChildren(element("div", { class: "page" }, title, tabs, panel));
+  main.replaceChildren(element("div", { class: "page" }, title, addressOf(queue), tabs, panel));
   for (const [name, text] of TABS) tabs.append(tabOf(name, text, queue));
   tabs.addEventListener("keydown", (event) => moveFocus(event, tabs));
   addEventListener("hashchange", () => show(queue, tabs, panel));
   await show(queue, tabs, panel);
 });
+
+/** What one gives to the people who answer. */
+function addressOf(queue) {
+  const address = new URL(pageAddress(String(queue.queue_id)), location.href).href;
+  const field = line({ value: address, readonly: true, dir: "ltr" });
+  field.addEventListener("focus", () => field.select());
+  const copying = button("Copy", { class: "button", "aria-label": "Copy the address" }, (event) => copy(address, event.currentTarget));
+  const row = element("div", { class: "address-row" }, field, copying);
+  const area = labelled("Address for the people who answer", row);
+  area.classList.add("address");
+  return area;
+}
 
 function tabOf(name, text, queue) {
   const tab = element("a", { href: `#${name}`, role: "tab", class: "tab", "aria-controls": "manage-panel", id: `tab-${name}` }, text);

@@ -28,7 +28,10 @@ function draw(known, projects, people) {
   const settings = new QueueForm(DEFAULTS, people);
   const problem = element("p", { class: "problem", role: "alert" });
   const make = button("Make the queue", { class: "button primary" }, () => create());
-  const labels = new LabelForm(known, [], () => selection.unlabelled.input.checked && selection.refresh());
+  const labels = new LabelForm(known, [], () => {
+    problem.textContent = "";
+    if (selection.unlabelled.input.checked) selection.refresh();
+  });
   const selection = new SelectionForm({
     projects,
     labels: () => labels.names(),
@@ -41,8 +44,12 @@ function draw(known, projects, people) {
     problem.textContent = "";
     make.disabled = true;
     try {
-      const body = { name: settings.name.value.trim(), ...settings.given(), labels: labels.given(), selection: selection.given() };
-      if (!body.name) throw new Error("Please give the queue a name.");
+      const name = settings.name.value.trim();
+      if (!name) {
+        settings.name.focus();
+        throw new Error("Please give the queue a name.");
+      }
+      const body = { name, ...settings.given(), labels: labels.given(), selection: selection.given() };
       const queue = await call("POST", "/queues", body);
       location.assign(pageAddress(`${queue.queue_id}/manage`));
     } catch (error) {
@@ -51,6 +58,7 @@ function draw(known, projects, people) {
       make.disabled = false;
     }
   };
+  settings.name.addEventListener("input", () => (problem.textContent = ""));
   const page = element("div", { class: "page form-page" }, element("div", { class: "page-head" }, element("h1", {}, "New queue")));
   page.append(
     part("Name", labelled("Name of the queue", settings.name)),

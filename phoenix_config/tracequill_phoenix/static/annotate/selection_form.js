@@ -24,10 +24,8 @@ export class SelectionForm {
     this.area = part("Which answers", this.grid, this.#expression(), this.#previewArea());
     this.area.addEventListener("input", (event) => this.#input(event));
     // More is mostly of the kind that was added last.
-    if (queue?.where) {
-      this.where.value = queue.where;
-      this.isOwn = true;
-    }
+    if (queue?.where) this.where.value = queue.where;
+    this.#setOwn(Boolean(queue?.where));
     this.#projectChosen();
   }
 
@@ -68,16 +66,28 @@ export class SelectionForm {
   #expression() {
     this.where = element("textarea", { class: "field mono", rows: "2", spellcheck: "false", dir: "ltr" });
     this.where.placeholder = "everything in the project";
+    this.where.addEventListener("blur", () => {
+      if (!this.isOwn && this.means) this.where.value = this.means;
+    });
     this.problem = element("p", { class: "problem", role: "alert" });
-    this.back = button("Back to the form's filter", { class: "quiet-button" }, () => {
-      this.isOwn = false;
+    const back = button("Back to the form's filter", { class: "button" }, () => {
+      this.#setOwn(false);
       this.#preview();
     });
-    this.back.hidden = true;
-    const hint = "What the form means, in Phoenix's filter language. You may edit it; it then holds in place of the form.";
+    const words = "This filter was written by hand: the fields above that it takes the place of are off.";
+    this.own = element("div", { class: "filter-own", role: "status" }, element("p", { class: "hint" }, words), back);
+    const hint = "What the fields above mean, as the filter that stands above Phoenix's tables. You may edit it; it then holds in their place. Empty it to have them back.";
     const area = labelled("Filter", this.where, { hint, isWide: true });
-    area.append(this.problem, this.back);
+    area.append(this.problem, this.own);
     return area;
+  }
+
+  /** Whether the filter is written by hand; the fields that it takes the place of are off then. */
+  #setOwn(isOwn) {
+    this.isOwn = isOwn;
+    this.own.hidden = !isOwn;
+    const fields = [this.since, this.until, this.model, this.user, this.text, this.unlabelled.input];
+    for (const field of fields) field.disabled = isOwn;
   }
 
   #previewArea() {
@@ -87,7 +97,7 @@ export class SelectionForm {
   }
 
   #input(event) {
-    if (event.target === this.where) this.isOwn = true;
+    if (event.target === this.where) this.#setOwn(this.where.value.trim() !== "");
     this.changed(null);
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#preview(), WAIT_MS);
@@ -133,7 +143,6 @@ export class SelectionForm {
     const body = { ...this.given(), labels: this.labels(), limit: SHOWN };
     if (this.queue) body.queue_id = this.queue.queue_id;
     this.result.textContent = "Counting …";
-    this.back.hidden = !this.isOwn;
     let found = null;
     try {
       found = await call("POST", "/selection/preview", body);
@@ -158,7 +167,9 @@ export class SelectionForm {
   #show(found) {
     this.problem.textContent = "";
     this.where.removeAttribute("aria-invalid");
-    if (!this.isOwn) this.where.value = found.where;
+    this.means = found.where;
+    // Whoever has just emptied it may be about to write another one.
+    if (!this.isOwn && document.activeElement !== this.where) this.where.value = found.where;
     this.count = found.count;
     const about = found.counted_all ? "" : "at least ";
     const already = found.already ? ` ${grouped(found.already)} more are in this queue already.` : "";
