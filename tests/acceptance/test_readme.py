@@ -99,7 +99,8 @@ def test_the_line_that_makes_a_queue_makes_one(stack: Stack) -> None:
     (line,) = [block for block in blocks("sh") if "tracequill queue create" in block]
     if not await_spans(stack, "support-bot", 1):
         test_the_five_lines_of_python_give_a_trace_with_session_and_user(stack)
-    stack.run("provision", str(ROOT / "deploy" / "provision.example.yaml"))
+    provisioned = stack.run("provision", str(ROOT / "deploy" / "provision.example.yaml"))
+    assert "0 questions" not in provisioned.stderr
 
     result = subprocess.run(
         ["sh", "-euc", line],

@@ -69,7 +69,7 @@ def create(
     ] = None,
     as_json: _JSON = False,
 ) -> None:
-    """Make an annotation queue: a question for each call of a project that matches."""
+    """Make an annotation queue: a question for each call that matches."""
     if order not in ORDERS:
         raise UsageError(f"there is no order {order!r}. There is: {', '.join(ORDERS)}.")
     body = {
