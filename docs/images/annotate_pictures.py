@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 NAME = "Ana"
 ANSWER = '[data-place="answer"]'
 QUEUE = {
-    "name": "Support answers",
+    "name": "Answers of this week",
     "overlap": 2,
     "instructions": "Judge **only the answer**, not the question.\n\n"
     "- *good*: correct and polite\n"
