@@ -30,7 +30,7 @@ demo: install ## the same, and send conversations to look at
 	$(BIN)/tracequill up --demo
 
 test: install browser javascript ## run every test (needs Debian's Chromium and Node)
-	@sh tests/all.sh $(BIN)
+	$(BIN)/python tests/all.py
 
 test-unit: install ## run the tests that need no network
 	$(BIN)/pytest tests/unit tests/architecture
