@@ -20,7 +20,7 @@ CONFIGS = """
 projects:
   - {name: provisioned, description: First.}
 annotation_configs:
-  - name: manner
+  - name: mood
     type: categorical
     optimization_direction: maximize
     values: [{label: friendly, score: 1}, {label: rude, score: 0}]
@@ -52,9 +52,9 @@ def test_provisioning_twice_changes_nothing_the_second_time(
 
     assert client.get("/v1/projects/provisioned").json()["data"]["description"] == "Second."
     shown = client.get("/v1/projects/provisioned/annotation_configs").json()["data"]
-    assert {config["name"] for config in shown} == {"manner", "extent"}
-    manner = client.get("/v1/annotation_configs/manner").json()["data"]
-    assert manner["values"] == [{"label": "friendly", "score": 1.0}, {"label": "rude", "score": 0.0}]
+    assert {config["name"] for config in shown} == {"mood", "extent"}
+    mood = client.get("/v1/annotation_configs/mood").json()["data"]
+    assert mood["values"] == [{"label": "friendly", "score": 1.0}, {"label": "rude", "score": 0.0}]
 
 
 QUEUES = f"""{CONFIGS}
@@ -62,7 +62,7 @@ queues:
   - name: provisioned queue
     project: provisioned
     where: "llm.model_name == 'gpt-4o'"
-    labels: [manner, {{name: advice, required: false}}]
+    labels: [mood, {{name: advice, required: false}}]
     overlap: 2
     instructions: Judge the answer.
 """
@@ -87,7 +87,7 @@ def test_a_queue_of_a_file_is_made_changed_and_filled_once(
     made = queue()
     assert (made["overlap"], made["items"], made["project"]) == (2, 0, "provisioned")
     assert [(one["name"], one["required"]) for one in made["labels"]] == [
-        ("manner", True),
+        ("mood", True),
         ("advice", False),
     ]
     assert provision(QUEUES) == provision(QUEUES, "--dry-run") == "unchanged"
