@@ -42,6 +42,9 @@ class FakePhoenix:
         self.asked += 1
         return self.spans[: self.asked]
 
+    def get(self, path: str, **params: Any) -> Any:
+        raise AssertionError(path)
+
     def post(self, path: str, body: object) -> Any:
         self.posted.append((path, body))
         return {"data": {"name": "d", "dataset_id": "1", "added": 1}}

@@ -83,12 +83,14 @@ def test_the_summary_says_what_to_look_at() -> None:
         projects={"demo-support": "UHJvamVjdDoy"},
         labels=7,
         dataset={"dataset_id": "RGF0YXNldDox"},
+        queue_url="http://127.0.0.1:6006/tracequill/annotate/1",
     )
 
     text = written.getvalue()
     assert "http://127.0.0.1:6006/projects/UHJvamVjdDoy/sessions\n" in text
     assert "http://127.0.0.1:6006/datasets/RGF0YXNldDox/examples\n" in text
     assert "7 labels 'quality'" in text
+    assert "http://127.0.0.1:6006/tracequill/annotate/1\n" in text
 
 
 def test_a_verdict_has_a_reason() -> None:
