@@ -55,7 +55,7 @@ def test_every_tracequill_command_of_the_pages_exists_with_its_options(
 ) -> None:
     words = shlex.split(line)[1:]
     path = [words[0]]
-    if len(words) > 1 and words[0] in ("dataset", "dead-letters") and words[1].isalpha():
+    if len(words) > 1 and words[0] in ("dataset", "dead-letters", "queue") and words[1].isalpha():
         path.append(words[1])
 
     assert main([*path, "--help"]) == 0, f"{page}: {line}"
