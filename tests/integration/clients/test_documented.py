@@ -225,22 +225,27 @@ CALLS = {
     " messages=[{'role': 'user', 'content': [{'text': 'Where is my parcel?'}]}])",
 }
 CHANGED = [
-    (route, line)
+    (re.findall(rf"{ADDRESS}/([a-z-]+)", block)[0], block)
     for block in blocks("README.md", "python")
-    for line in block.splitlines()
-    for route in re.findall(rf"{ADDRESS}/([a-z-]+)", line)
 ]
 
 
-@pytest.mark.parametrize(("route", "line"), CHANGED, ids=[route for route, _ in CHANGED])
-def test_the_changed_line_of_the_readme_is_all_there_is_to_change(
-    proxy: ProxyProcess, route: str, line: str
+@pytest.mark.parametrize(("route", "block"), CHANGED, ids=[route for route, _ in CHANGED])
+def test_the_client_that_the_readme_makes_is_all_there_is_to_change(
+    proxy: ProxyProcess, route: str, block: str
 ) -> None:
     before = answered(proxy, route)
 
-    run(proxy, sys.executable, "-c", f"import boto3, openai\n{here(line, proxy)}\n{CALLS[route]}")
+    # "The client needs none, only a region": the page's block has the region.
+    withheld = [f"{name}=" for name in KEYS if name.startswith("AWS_")]
+    program = f"import openai\n{here(block, proxy)}\n{CALLS[route]}"
+    run(proxy, "env", *withheld, sys.executable, "-c", program)
 
     assert answered(proxy, route) == before + 1
+
+
+def test_the_readme_shows_the_changed_line_for_openai_and_for_bedrock() -> None:
+    assert [route for route, _ in CHANGED] == ["openai", "bedrock"]
 
 
 def test_what_the_readme_shows_in_other_languages_stands_on_the_page_whose_lines_are_run() -> None:
