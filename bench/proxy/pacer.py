@@ -18,7 +18,7 @@ import sys
 import time
 
 _BACKLOG = 4096
-_RECEIVE_BYTES = 64 * 1024
+_RECEIVE_BYTES = 8 * 1024
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"

@@ -238,6 +238,39 @@ async def test_an_answer_that_is_cut_is_cut_for_the_client(
     assert exchange.error.startswith("the upstream cut its answer")
 
 
+@pytest.mark.parametrize("whole", [0, 3], ids=["at once", "after whole chunks"])
+async def test_an_upstream_that_breaks_its_own_framing_is_cut_and_not_waited_for(
+    proxy: ProxyProcess, whole: int
+) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_body(reader, await read_head(reader))
+        for data in [SSE_HEAD, *(chunk(b"whole %d" % number) for number in range(whole))]:
+            writer.write(data)
+            await writer.drain()
+            await asyncio.wait_for(passed.get(), WAIT_SECONDS)
+        writer.write(b"2\r\nlonger than that\r\n")
+        await writer.drain()
+        # It does not hang up: the proxy has to.
+        hung_up.set_result(await reader.read())
+
+    passed = asyncio.Queue[None]()
+    hung_up = asyncio.get_running_loop().create_future()
+    async with upstream(proxy.upstream_port, conversation), client(proxy) as (reader, writer):
+        writer.write(post(b"/openai/v1/x", b"{}"))
+        head = await asyncio.wait_for(read_head(reader), WAIT_SECONDS)
+        passed.put_nowait(None)
+        for number in range(whole):
+            assert await read_chunk(reader) == b"whole %d" % number
+            passed.put_nowait(None)
+        rest = await asyncio.wait_for(reader.read(), WAIT_SECONDS)
+        assert await asyncio.wait_for(hung_up, WAIT_SECONDS) == b""
+    exchange = await proxy.exchange(Message(head, b"").trace_id)
+
+    assert not rest.endswith(b"0\r\n\r\n")
+    assert exchange.end == "upstream_cut"
+    assert exchange.error == "the upstream cut its answer: it is not valid HTTP."
+
+
 async def test_bytes_that_come_together_with_the_cut_still_cross(proxy: ProxyProcess) -> None:
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_body(reader, await read_head(reader))

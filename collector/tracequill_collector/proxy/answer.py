@@ -53,10 +53,11 @@ CLOSE = Written(keep_alive=False)
 class Answer:
     """The response to one request, written in pieces."""
 
-    __slots__ = ("_chunked", "_pending", "_request", "begun", "keep_alive")
+    __slots__ = ("_chunked", "_pending", "_request", "_transport", "begun", "keep_alive")
 
     def __init__(self, request: web.BaseRequest) -> None:
         self._request = request
+        self._transport = request.transport
         self._pending = b""
         self._chunked = False
         self.keep_alive = request.keep_alive
@@ -93,7 +94,7 @@ class Answer:
     def write_now(self, data: bytes) -> bool:
         """Send *data*, not empty; False when the client does not read: await ``drain``."""
         transport = self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        return transport is not None and transport.get_write_buffer_size() < _MANY_BYTES
+        return transport.get_write_buffer_size() < _MANY_BYTES
 
     async def drain(self) -> None:
         """Wait while the client does not read."""
@@ -101,17 +102,19 @@ class Answer:
 
     def flush(self) -> None:
         """Send the head if it has not gone out."""
-        self._send(b"")
+        if self._pending:
+            self._send(b"")
 
     def finish(self, data: bytes = b"") -> None:
         """Send the last bytes and the clean end of the body."""
-        self._send(self._framed(data) + (b"0\r\n\r\n" if self._chunked else b""))
+        data = self._framed(data) + (b"0\r\n\r\n" if self._chunked else b"")
+        if data or self._pending:
+            self._send(data)
 
     def cut(self) -> None:
         """Close the connection so that the client sees that the body is not complete."""
         self.keep_alive = False
-        transport = self._request.transport
-        if transport is None:
+        if (transport := self._transport) is None:
             return
         if not transport.is_closing():
             self._send(b"")
@@ -138,16 +141,15 @@ class Answer:
             return data
         return b"%x\r\n%b\r\n" % (len(data), data)
 
-    def _send(self, data: bytes) -> asyncio.Transport | None:
+    def _send(self, data: bytes) -> asyncio.WriteTransport:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ClientGoneError
         if self._pending:
             data = self._pending + data
             self._pending = b""
-        if not data:
-            return None
-        transport = self._request.transport
-        if transport is None or transport.is_closing():
-            raise ClientGoneError
-        # The server asks this whether an answer of its own could still be sent.
-        self._request.writer.output_size += len(data)
-        transport.write(data)
+            # The server asks this whether an answer of its own could still be sent.
+            self._request.writer.output_size += len(data)
+        if data:
+            transport.write(data)
         return transport

@@ -1,10 +1,11 @@
 """One connection to an upstream: aiohttp's, with what the proxy needs to know of it.
 
-Two things cost it a good part of the time of every piece of a stream, and are done otherwise here.
-It ends one timer and makes another, to notice an upstream that has fallen silent: here a piece only
-moves the moment, and one timer looks whether it has come. And it wakes a task that reads the piece:
-here what waits for it can be called at once (``on_change``). It knows no call, and what crosses it
-is not its business.
+Three things cost it a good part of the time of every piece of a stream, and are done otherwise
+here. It ends one timer and makes another, to notice an upstream that has fallen silent: here a
+piece only moves the moment, and one timer looks whether it has come. It wakes a task that reads the
+piece: here what waits for it can be called at once (``on_change``). And it parses every chunk: here
+one that comes by itself can be taken as it stands (``on_piece``). It knows no call, and what
+crosses it is not its business.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Any
 
 from aiohttp import TCPConnector
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.helpers import set_exception
+
+from tracequill_collector.proxy.chunks import Chunks
 
 
 class UpstreamConnection(ResponseHandler):
@@ -27,7 +31,16 @@ class UpstreamConnection(ResponseHandler):
         """Until when it may be used again after a call; None while it is new."""
         self.on_change: Callable[[], None] | None = None
         """Called when something came, and when nothing more can come."""
+        self.on_piece: Callable[[bytes], None] | None = None
+        """Called instead with a chunk that came by itself; what came before must have been read."""
+        self._chunks = Chunks()
+        self._is_answering = False
         self._silent_at: float | None = None
+
+    def set_response_params(self, **params: Any) -> None:
+        """Expect the response to the next request."""
+        self._is_answering = False
+        super().set_response_params(**params)
 
     def _reschedule_timeout(self) -> None:
         timeout = self._read_timeout
@@ -53,7 +66,23 @@ class UpstreamConnection(ResponseHandler):
         self.changed()
 
     def data_received(self, data: bytes) -> None:
+        if self.on_piece is not None and (piece := self._chunks.one(data)) is not None:
+            self._reschedule_timeout()
+            self.on_piece(piece)
+            return
+        if self._is_answering:
+            self._chunks.follow(data)
+        else:
+            self._is_answering = True
+            self._chunks.begin(data)
+        payload = self._payload
         super().data_received(data)
+        if self._exception is not None:
+            # aiohttp tells who waits for a head that this is no HTTP, and not who reads a body.
+            if payload is not None and not payload.is_eof() and payload.exception() is None:
+                set_exception(payload, self._exception)
+        elif self._payload is not None:
+            self._chunks.check(self._payload.total_bytes)
         if self.on_change is not None:
             self.on_change()
 

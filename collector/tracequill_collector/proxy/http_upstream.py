@@ -214,6 +214,7 @@ class HttpResponse:
         # Read from aiohttp, and not yet given to anybody.
         self._left = b""
         # Without a length the end of the connection is the end of the body.
+        self._is_chunked = message.chunked
         self._until_close = not message.chunked and "Content-Length" not in message.headers
         exchange.keep_alive_header = message.headers.get("Keep-Alive", "")
         exchange.payload = payload
@@ -239,10 +240,20 @@ class HttpResponse:
         stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         is_taking = False
 
+        def stop(error: Exception | None = None) -> None:
+            # Else a piece could overtake what comes in until this task runs again.
+            protocol.on_change = protocol.on_piece = None
+            if stopped.done():  # this task was cancelled
+                return
+            if error is None:
+                stopped.set_result(None)
+            else:
+                stopped.set_exception(error)
+
         def look() -> None:
             # Reading may let more in, which comes here before what was read has been taken.
             nonlocal is_taking
-            if is_taking or stopped.done():
+            if is_taking:
                 return
             is_taking = True
             try:
@@ -253,23 +264,32 @@ class HttpResponse:
                     if payload._eof or payload._exception is not None:
                         self._left = data
                     elif not take(data):
-                        stopped.set_result(None)
+                        stop()
                         return
                 if payload._eof or payload._exception is not None:
-                    stopped.set_result(None)
+                    stop()
             except Exception as error:
-                stopped.set_exception(error)
+                stop(error)
             finally:
                 is_taking = False
+
+        def piece(data: bytes) -> None:
+            try:
+                if not take(data):
+                    stop()
+            except Exception as error:
+                stop(error)
 
         if payload is EMPTY_PAYLOAD:
             return
         protocol.on_change = look
         try:
             look()
+            if self._is_chunked and not stopped.done():
+                protocol.on_piece = piece
             await stopped
         finally:
-            protocol.on_change = None
+            protocol.on_change = protocol.on_piece = None
 
     async def read(self) -> bytes:
         """Wait for more and give it; nothing at the end."""
