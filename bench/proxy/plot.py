@@ -32,9 +32,12 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
     with rc_context({"svg.hashsalt": "proxy"}):
         figure, (rates, added, held) = pyplot.subplots(1, 3, figsize=(13, 4))
         loads = found.get("throughput", {})
-        _bars(rates, "requests/s on one core, 32 connections", loads.get("32", {}), _rate)
-        _bars(added, "added latency p50, ms, 1 connection", loads.get("1", {}), _added)
+        _bars(rates, "requests/s on one core, 32 connections (logarithmic)", loads.get("32", {}), _rate)
+        _bars(added, "added latency p50, ms, 1 connection (logarithmic)", loads.get("1", {}), _added)
         _bars(held, "streams held", found.get("held", {}).get("gateways", {}), _held)
+        # None is a number of streams, too, and has no place on a logarithmic scale.
+        held.set_yscale("linear")
+        held.set_ylim(0)
         figure.tight_layout()
         figure.savefig(path, metadata={"Date": None})
         pyplot.close(figure)
@@ -56,12 +59,12 @@ def _bars(axes: Axes, title: str, found: Mapping[str, Any], value_of: Any) -> No
     names = [name for name in _NAMES if name in found]
     values = [value_of(found[name]) for name in names]
     places = range(len(names))
-    axes.bar(places, [max(value, 0.01) for value in values], color=[_COLOURS[n] for n in names])
+    axes.bar(places, values, color=[_COLOURS[n] for n in names])
     axes.set_xticks(list(places), [_NAMES[name] for name in names], fontsize=8)
     for place, value in zip(places, values, strict=True):
-        text = f"{value:,.2f}" if 0 < value < 10 else f"{value:,.0f}"
+        text = f"{value:,.2f}" if value < 10 and value % 1 else f"{value:,.0f}"
         axes.annotate(
-            text, (place, max(value, 0.01)), xytext=(0, 3), textcoords="offset points", ha="center"
+            text, (place, value), xytext=(0, 3), textcoords="offset points", ha="center"
         )
     if values:
         axes.set_yscale("log")

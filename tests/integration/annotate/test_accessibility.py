@@ -81,10 +81,10 @@ def ana(browser: Browser, phoenix_server: PhoenixServer) -> Iterator[Analyst]:
 
 @pytest.fixture(scope="module")
 def queue(phoenix_server: PhoenixServer) -> Json:
-    """A queue with something on every page of it; Ana has answered and asked."""
+    """A queue with something on every page of it, and more than closed windows may still hold."""
     name = "for everybody"
     answer = ANSWERED.format(word="averylongwordwithoutanyspace" * 8)
-    calls = [Call(question=f"Where is order {n}?", answer=answer) for n in range(6)]
+    calls = [Call(question=f"Where is order {n}?", answer=answer) for n in range(12)]
     write_calls(phoenix_server, name, calls)
     with named(phoenix_server, "Manager") as manager:
         made = manager.create(
