@@ -32,8 +32,8 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
     with rc_context({"svg.hashsalt": "proxy"}):
         figure, (rates, added, held) = pyplot.subplots(1, 3, figsize=(13, 4))
         loads = found.get("throughput", {})
-        _bars(rates, "requests/s on one core, 32 connections (logarithmic)", loads.get("32", {}), _rate)
-        _bars(added, "added latency p50, ms, 1 connection (logarithmic)", loads.get("1", {}), _added)
+        _bars(rates, "requests/s of one core, logarithmic", loads.get("32", {}), _rate)
+        _bars(added, "added latency p50, ms, logarithmic", loads.get("1", {}), _added)
         _bars(held, "streams held", found.get("held", {}).get("gateways", {}), _held)
         # None is a number of streams, too, and has no place on a logarithmic scale.
         held.set_yscale("linear")
@@ -63,9 +63,7 @@ def _bars(axes: Axes, title: str, found: Mapping[str, Any], value_of: Any) -> No
     axes.set_xticks(list(places), [_NAMES[name] for name in names], fontsize=8)
     for place, value in zip(places, values, strict=True):
         text = f"{value:,.2f}" if value < 10 and value % 1 else f"{value:,.0f}"
-        axes.annotate(
-            text, (place, value), xytext=(0, 3), textcoords="offset points", ha="center"
-        )
+        axes.annotate(text, (place, value), xytext=(0, 3), textcoords="offset points", ha="center")
     if values:
         axes.set_yscale("log")
         axes.margins(y=0.2)
