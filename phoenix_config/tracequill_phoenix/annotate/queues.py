@@ -119,6 +119,27 @@ async def find_for(session: AsyncSession, queue_id: int, person: Person | None) 
     return queue
 
 
+# Whoever answers shares this lock with the others who do; whoever changes the queue has it alone.
+# It is not the queue's row that is locked: those who answer would write to it one after the other,
+# and a change could wait for ever while there is always somebody who answers.
+_OF_QUEUE = "hashtextextended('tracequill.annotation_queues', :queue_id)"
+_SHARE = text(f"SELECT pg_advisory_xact_lock_shared({_OF_QUEUE})").bindparams(
+    bindparam("queue_id", type_=BigInteger)
+)
+_ALONE = text(f"SELECT pg_advisory_xact_lock({_OF_QUEUE})").bindparams(
+    bindparam("queue_id", type_=BigInteger)
+)
+
+
+async def unchanged(session: AsyncSession, queue_id: int) -> None:
+    """Wait for a change of the queue, and let none come before the transaction ends.
+
+    Comes before everything else in a transaction: what the next statement reads of the queue then
+    holds until the end, and nobody who waits here has a row that the change needs.
+    """
+    await session.execute(_SHARE, {"queue_id": queue_id})
+
+
 async def find_all(session: AsyncSession, *, archived: bool) -> list[Queue]:
     """Give all queues in use, or all archived ones, the newest first."""
     statement = _select().order_by(queues.c.queue_id.desc())
@@ -214,7 +235,11 @@ async def change(
     wanted: Sequence[Label] | None,
     assigned: Sequence[str] | None,
 ) -> None:
-    """Change what *values* names; the caller holds the queue's row locked."""
+    """Change what *values* names, once those who answer at this moment are done.
+
+    The caller holds the queue's row locked.
+    """
+    await session.execute(_ALONE, {"queue_id": queue.queue_id})
     if values:
         try:
             async with session.begin_nested():

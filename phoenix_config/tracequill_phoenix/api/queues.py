@@ -342,7 +342,7 @@ async def change_queue(
         if "name" in named:
             values["name"] = body.name
         if "archived" in named:
-            values["archived_at"] = func.now() if body.archived else None
+            values["archived_at"] = func.clock_timestamp() if body.archived else None
         labels = await configs.labels_for(session, body.labels) if "labels" in named else None
         assigned = None
         if "members" in named:

@@ -179,6 +179,12 @@ async def _answering(session: AsyncSession, queue_id: Id, me: Person) -> Queue:
     return queue
 
 
+async def _writing(session: AsyncSession, queue_id: Id, me: Person) -> Queue:
+    """The queue for what is to be kept: nobody archives it, or unassigns this person, meanwhile."""
+    await queues.unchanged(session, queue_id)
+    return await _answering(session, queue_id, me)
+
+
 async def _mine(session: AsyncSession, queue_id: Id, me: Person) -> Queue:
     """The queue for looking at one's own answers; an archived one as well."""
     return await queues.find_for(session, queue_id, me)
@@ -268,6 +274,7 @@ async def answer(
     )
 
     async def work(session: AsyncSession, changes: Changes) -> dict[str, Any]:
+        await queues.unchanged(session, queue_id)
         queue = await queues.find_for(session, queue_id, me)
         if not queue.may_answer(me):
             queue.require_answering(me)
@@ -287,7 +294,7 @@ async def skip(queue_id: Id, item_id: Id, request: Request, database: Database, 
     """Pass a question by."""
 
     async def work(session: AsyncSession, _: Changes) -> None:
-        await history.skip(session, await _answering(session, queue_id, me), item_id, me)
+        await history.skip(session, await _writing(session, queue_id, me), item_id, me)
 
     await in_turn(database, request, work)
     return json_answer({"skipped": True})
@@ -300,7 +307,7 @@ async def flag(
     """Ask the manager about a question."""
 
     async def work(session: AsyncSession, _: Changes) -> dict[str, Any]:
-        queue = await _answering(session, queue_id, me)
+        queue = await _writing(session, queue_id, me)
         row = await history.flag(session, queue, item_id, me, body.flag_id, body.question)
         if body.values or body.correction:
             await _save_draft(session, queue_id, item_id, body, me)
@@ -321,7 +328,7 @@ async def undo(
     """Take something back, in Phoenix as well; its question is this person's again."""
 
     async def work(session: AsyncSession, changes: Changes) -> dict[str, Any]:
-        queue = await _answering(session, queue_id, me)
+        queue = await _writing(session, queue_id, me)
         undone, item_id = await history.undo(session, queue, body.item_id, me, changes)
         (item,) = await _shown(session, queue, [item_id], me, request)
         return {"undone": undone, "item": item}
@@ -336,7 +343,7 @@ async def reopen(
     """Open one of one's own again."""
 
     async def work(session: AsyncSession, _: Changes) -> dict[str, Any]:
-        queue = await _answering(session, queue_id, me)
+        queue = await _writing(session, queue_id, me)
         await history.reopen(session, queue, item_id, me)
         return (await _shown(session, queue, [item_id], me, request))[0]
 

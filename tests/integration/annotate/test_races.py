@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.integration.annotate.rig import (
@@ -174,3 +177,90 @@ def test_a_name_that_two_give_at_once_is_one_person(phoenix_server: PhoenixServe
                 ]
             )
             assert len({one["person"]["person"] for one in given}) == 1
+
+
+def _waiting(server: PhoenixServer) -> int:
+    query = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    number: int = rows(server, query)[0]["count"]
+    return number
+
+
+@contextmanager
+def _held(server: PhoenixServer, item: Json) -> Iterator[None]:
+    """Hold an item's row: whoever is about to write it stops there, in mid-transaction."""
+    statement = "SELECT FROM tracequill.annotation_items WHERE item_id = $1 FOR UPDATE"
+    with asyncio.Runner() as runner:
+        connection = runner.run(asyncpg.connect(server.database_url))
+        try:
+            runner.run(connection.execute("BEGIN"))
+            runner.run(connection.fetch(statement, item["item_id"]))
+            yield
+        finally:
+            runner.run(connection.close())
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+_BODIES: dict[str, Callable[[], Json]] = {
+    "answer": _answer,
+    "skip": dict,
+    "flag": lambda: {"flag_id": str(uuid.uuid4()), "question": "Is this so?"},
+    "undo": dict,
+    "open": dict,
+}
+_CHANGES: list[Json] = [{"archived": True}, {"assigned_only": True, "members": ["Ben"]}]
+_REFUSED = {0: (409, "archived"), 1: (403, "not_allowed")}
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["archived", "unassigned"])
+@pytest.mark.parametrize("what", ["answer", "skip", "flag"])
+def test_a_change_waits_for_what_is_being_answered(
+    phoenix_server: PhoenixServer, tabs: list[Worker], ben: Worker, number: int, what: str
+) -> None:
+    name = f"waits {number} {what}"
+    write_calls(phoenix_server, name, [Call()])
+    (item,) = tabs[0].lease(tabs[0].create(name, name))
+    queue = f"/queues/{item['queue_id']}"
+
+    with ThreadPoolExecutor(2) as pool:
+        with _held(phoenix_server, item):
+            said = pool.submit(_asking(tabs[0], "POST", f"{path_of(item)}/{what}", _BODIES[what]()))
+            _until(lambda: _waiting(phoenix_server) == 1)
+            changed = pool.submit(_asking(ben, "PATCH", queue, _CHANGES[number]))
+            _until(lambda: changed.done() or _waiting(phoenix_server) == 2)
+            assert not changed.done()
+        assert (said.result(), changed.result()) == (200, 200)
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["archived", "unassigned"])
+@pytest.mark.parametrize("what", ["answer", "skip", "flag", "undo", "open"])
+def test_what_is_answered_waits_for_a_change_and_is_refused(
+    phoenix_server: PhoenixServer, tabs: list[Worker], ben: Worker, number: int, what: str
+) -> None:
+    name = f"refused {number} {what}"
+    write_calls(phoenix_server, name, [Call()] * 2)
+    item, other = tabs[0].lease(tabs[0].create(name, name), 2)
+    queue = f"/queues/{item['queue_id']}"
+    if what in ("undo", "open"):
+        tabs[0].answer(item)
+    path = f"{queue if what == 'undo' else path_of(item)}/{what}"
+
+    with ThreadPoolExecutor(2) as pool:
+        with _held(phoenix_server, other):
+            change = _CHANGES[number] | {"order": "oldest"}  # writes all items
+            changed = pool.submit(_asking(ben, "PATCH", queue, change))
+            _until(lambda: _waiting(phoenix_server) == 1)
+            said = pool.submit(tabs[0].client.post, f"{API}{path}", json=_BODIES[what]())
+            _until(lambda: said.done() or _waiting(phoenix_server) == 2)
+        assert changed.result() == 200
+        refused = said.result()
+
+    assert (refused.status_code, refused.json()["code"]) == _REFUSED[number]
