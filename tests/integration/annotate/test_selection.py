@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.integration.annotate.rig import START, Call, Worker, named, rows, write_calls
-from tests.integration.fixtures_phoenix import PhoenixServer
+from tests.integration.annotate.rig import QUALITY, START, Call, Worker, named, rows, write_calls
+from tests.integration.fixtures_phoenix import PhoenixServer, clean_environment
 
 pytestmark = pytest.mark.integration
 
@@ -239,3 +243,57 @@ def test_the_earlier_turns_of_the_session_are_shown(
     assert copy["count"] == 3
     text = str(item["conversation"])
     assert text.index("answer 0") < text.index("answer 1")
+
+
+_HEAVY = "not ('never said' in input.value)"
+
+
+@pytest.fixture(scope="module")
+def long_texts(phoenix_server: PhoenixServer) -> str:
+    """A project whose texts are a megabyte each; looking through all of them takes its time."""
+    (span_id,) = write_calls(phoenix_server, "long texts", [Call("A" * 1_000_000)])
+    rows(
+        phoenix_server,
+        "INSERT INTO spans (trace_rowid, span_id, name, span_kind, start_time, end_time, "
+        "attributes, events, status_code, status_message, cumulative_error_count, "
+        "cumulative_llm_token_count_prompt, cumulative_llm_token_count_completion) "
+        "SELECT trace_rowid, 'longlonglong' || number, name, span_kind, start_time, end_time, "
+        "attributes, events, status_code, status_message, 0, 0, 0 "
+        "FROM spans, generate_series(1, 15) AS number WHERE span_id = $1 RETURNING id",
+        span_id,
+    )
+    return "long texts"
+
+
+def test_a_filter_that_takes_too_long_ends_with_a_sentence_and_adds_nothing(
+    phoenix_server: PhoenixServer, ana: Worker, long_texts: str
+) -> None:
+    queue = ana.create("too long", long_texts, selection=None)
+    form = {"project": long_texts, "which": "every_llm_span", "where": _HEAVY}
+    paths = {
+        "/selection/preview": form,
+        f"/queues/{queue['queue_id']}/items": form,
+        "/queues": {"name": "too long, too", "labels": [QUALITY], "selection": form},
+    }
+
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("select_shortly.py"))],
+        input=json.dumps(
+            {"database_url": phoenix_server.database_url, "seconds": 0.02, "asked": paths}
+        ),
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    for answer in json.loads(done.stdout):
+        assert answer["status"] == 422, answer
+        assert answer["said"]["code"] == "invalid"
+        assert "takes too long. Choose fewer days" in answer["said"]["detail"]
+    assert ana.get(f"/queues/{queue['queue_id']}")["items"] == 0
+    assert "too long, too" not in [one["name"] for one in ana.get("/queues")]
+    # With the time that there is, it is a filter like any other.
+    assert ana.post("/selection/preview", form)["count"] == 16
+    assert ana.post(f"/queues/{queue['queue_id']}/items", form)["added"] == 16
