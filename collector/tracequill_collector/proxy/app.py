@@ -217,6 +217,10 @@ class _Connection(web.RequestHandler):
         is_head = body is None or body.is_eof()
         super().data_received(data)
         if len(messages) > queued:
+            if body is not None and not body.is_eof():
+                # What is queued says that the body is no HTTP; aiohttp leaves its reader waiting.
+                self._metrics.count_malformed()
+                body.set_exception(web.RequestPayloadError("its framing is broken"))
             self._sends_ahead = True
             self._head_bytes = sum(_head_bytes(message) for message, _ in messages)
         elif is_head:
@@ -252,6 +256,9 @@ class _Connection(web.RequestHandler):
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
         """Log that something failed; the exception's text may quote a header."""
+        if self.transport is None or isinstance(kwargs.get("exc_info"), web.RequestPayloadError):
+            # The client left what was read of it to its end, or broke it, which was counted.
+            return
         failure = type(kwargs.get("exc_info")).__name__
         _log.error("a connection failed unexpectedly", extra={"error": failure})
 

@@ -12,6 +12,7 @@ import re
 # No extension, no sign, no space; more digits than that are no event.
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 _HEAD_END = b"\r\n\r\n"
+_LINE_END = b"\r\n"
 _LINE_END_BYTES = 2
 
 
@@ -74,3 +75,10 @@ class Chunks:
             taken = min(self._lacking_bytes, len(received) - place)
             place += taken
             self._lacking_bytes -= taken
+            # How much of the line end has come, and how much of that in here.
+            ended = _LINE_END_BYTES - self._lacking_bytes
+            if ended > 0:
+                here = min(ended, taken)
+                if received[place - here : place] != _LINE_END[ended - here : ended]:
+                    self._lacking_bytes = None
+                    return

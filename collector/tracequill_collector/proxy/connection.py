@@ -42,6 +42,17 @@ class UpstreamConnection(ResponseHandler):
         self._is_answering = False
         super().set_response_params(**params)
 
+    def is_at_rest(self) -> bool:
+        """Whether nothing of the call is left: no byte to be sent, none of an answer behind."""
+        parser, transport = self._parser, self.transport
+        if parser is None or transport is None or transport.get_write_buffer_size():
+            return False
+        try:
+            # The one question that tells whether it holds the beginning of a head.
+            return parser.feed_eof() is None
+        except Exception:
+            return False
+
     def _reschedule_timeout(self) -> None:
         timeout = self._read_timeout
         if not timeout:
@@ -70,6 +81,9 @@ class UpstreamConnection(ResponseHandler):
             self._reschedule_timeout()
             self.on_piece(piece)
             return
+        if self.idle_until is not None:
+            # Nobody asked. With a new parser the next call would lose it, or take it for its own.
+            self.force_close()
         if self._is_answering:
             self._chunks.follow(data)
         else:

@@ -48,6 +48,7 @@ _READ_BUFFER_BYTES = 64 * 1024
 _MAX_LINE_BYTES = 16 * 1024
 _MAX_FIELD_BYTES = 64 * 1024
 _MAX_HEADERS = 512
+_NOT_HTTP = "the upstream gave no answer: it is not valid HTTP."
 
 
 class HttpUpstream:
@@ -134,7 +135,9 @@ class HttpUpstream:
                 exchange.upload = self._uploads.create_task(
                     _upload(request, exchange, protocol, self._read_seconds)
                 )
-            message, payload = await self._response_head(exchange, protocol)
+            message, payload = await self._response_head(
+                exchange, protocol, has_body=request.method != "HEAD"
+            )
         except BaseException:
             exchange.close()
             raise
@@ -171,7 +174,7 @@ class HttpUpstream:
                 raise UpstreamError(f"{origin.authority} closed the connection or spoke first.")
 
     async def _response_head(
-        self, exchange: _Exchange, protocol: ResponseHandler
+        self, exchange: _Exchange, protocol: ResponseHandler, *, has_body: bool
     ) -> tuple[RawResponseMessage, StreamReader]:
         try:
             while True:
@@ -180,6 +183,11 @@ class HttpUpstream:
                     raise UpstreamError("the upstream switched protocols unasked.")
                 if message.code >= 200:
                     break
+                if message.code < 100:
+                    raise UpstreamError(_NOT_HTTP)
+                # aiohttp takes it for a whole answer, and watches for silence no more.
+                if exchange.upload is None or exchange.upload.done():
+                    protocol.start_timeout()
         except aiohttp.SocketTimeoutError as error:
             raise UpstreamError(
                 f"the upstream gave no answer within {self._read_seconds:g} s.", status=504
@@ -188,9 +196,15 @@ class HttpUpstream:
             if exchange.upload_error is not None:
                 raise exchange.upload_error from error
             raise UpstreamError(f"the upstream gave no answer: {_cause(error)}.") from error
-        coding = message.headers.get("Transfer-Encoding", "chunked").strip().lower()
-        if coding != "chunked":
+        if exchange.upload_error is not None:
+            # The head came in the same moment. Nothing tells who would read the body.
+            raise exchange.upload_error
+        codings = message.headers.getall("Transfer-Encoding", ())
+        if any(coding.strip().lower() != "chunked" for coding in codings):
             raise UpstreamError("the upstream used a transfer coding other than chunked.")
+        if payload is EMPTY_PAYLOAD and has_body and message.code not in (204, 304):
+            # A length that the parser cannot count to. The client would wait for it.
+            raise UpstreamError(_NOT_HTTP)
         return message, payload
 
 
@@ -298,6 +312,8 @@ class HttpResponse:
         try:
             data = await self._payload.readany()
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+            if isinstance(failed := self._exchange.upload_error, ClientBodyError):
+                raise failed from error
             raise UpstreamCutError(f"the upstream cut its answer: {_cause(error)}.") from error
         if not data and self._was_reset():
             raise UpstreamCutError("the upstream cut its answer: connection reset.")
@@ -349,7 +365,7 @@ class _Exchange:
             return
         protocol = self._connection.protocol
         seconds = min(self._idle_seconds, _allowed_idle_seconds(self.keep_alive_header))
-        if isinstance(protocol, UpstreamConnection) and seconds > 0:
+        if isinstance(protocol, UpstreamConnection) and seconds > 0 and protocol.is_at_rest():
             protocol.idle_until = time.monotonic() + seconds
             self._connection.release()
         else:
@@ -406,6 +422,9 @@ async def _upload(
     except (UpstreamError, ConnectionError):
         # The upstream reads no more. Its answer may be there already.
         return
+    except Exception as error:
+        # All uploads are one group: what ends one with an exception would end them all.
+        exchange.fail(UpstreamError(f"the request was not sent ({type(error).__name__})."))
 
 
 def _write(protocol: ResponseHandler, data: bytes) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import cast
 
 import aiohttp
+import pytest
 from aiohttp.streams import StreamReader
 
 from tracequill_collector.proxy.connection import UpstreamConnection, UpstreamConnector
@@ -23,8 +24,13 @@ class Transport(asyncio.Transport):
         self._connection = connection
         self._closing = False
 
+        self.unsent_bytes = 0
+
     def is_closing(self) -> bool:
         return self._closing
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent_bytes
 
     def close(self) -> None:
         self._closing = True
@@ -122,3 +128,41 @@ async def test_the_connector_opens_such_connections() -> None:
         assert isinstance(connector._factory(), UpstreamConnection)
     finally:
         await connector.close()
+
+
+END = b"0\r\n\r\n"
+
+
+async def test_after_a_whole_answer_a_connection_is_at_rest() -> None:
+    connection, _ = await answered(read_timeout=60)
+    connection.data_received(PIECE + END + b"\r\n")
+
+    assert connection.is_at_rest()
+    assert not connection.should_close
+
+
+@pytest.mark.parametrize("behind", [b"H", b"HTTP/1.1 200 OK\r\nX-Half: ", b"HTTP/1.1 200 OK\r\n\r"])
+async def test_with_the_beginning_of_another_answer_it_is_not(behind: bytes) -> None:
+    connection, _ = await answered(read_timeout=60)
+    connection.data_received(PIECE + END + behind)
+
+    assert not connection.is_at_rest()
+
+
+async def test_with_a_request_that_is_not_sent_to_its_end_it_is_not() -> None:
+    """The next request would stand behind what an upstream that has answered may never read."""
+    connection, _ = await answered(read_timeout=60)
+    connection.data_received(PIECE + END)
+    assert isinstance(connection.transport, Transport)
+    connection.transport.unsent_bytes = 1
+
+    assert not connection.is_at_rest()
+
+
+async def test_whatever_comes_while_nobody_asks_ends_it() -> None:
+    connection, _ = await answered(read_timeout=60)
+    connection.data_received(PIECE + END)
+    connection.idle_until = 1e9
+    connection.data_received(b"H")
+
+    assert connection.should_close

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.unit.collector.proxy.test_connection import Transport
 from tracequill_collector.proxy.answer import ClientGoneError
 from tracequill_collector.proxy.connection import UpstreamConnection
-from tracequill_collector.proxy.http_upstream import HttpResponse
-from tracequill_collector.proxy.upstream import UpstreamCutError
+from tracequill_collector.proxy.http_upstream import HttpResponse, HttpUpstream
+from tracequill_collector.proxy.upstream import ClientBodyError, UpstreamCutError
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 # More than a connection takes before it asks its reader to go on.
@@ -37,7 +37,7 @@ def framed(body: bytes, chunk_bytes: int) -> bytes:
 
 async def response_on(connection: UpstreamConnection) -> tuple[HttpResponse, StreamReader]:
     message, payload = await connection.read()
-    exchange = cast(Any, SimpleNamespace(keep_alive_header="", payload=None))
+    exchange = cast(Any, SimpleNamespace(keep_alive_header="", payload=None, upload_error=None))
     return HttpResponse(exchange, connection, message, payload), payload
 
 
@@ -229,3 +229,15 @@ async def test_a_call_that_was_cancelled_breaks_nothing_when_more_comes() -> Non
     assert connection.on_change is None
     assert connection.on_piece is None
     assert connection.is_connected()
+
+
+async def test_a_head_that_comes_as_the_request_breaks_is_not_waited_on_for_its_body() -> None:
+    """The connection is closed by then, and no reader of the body would be told."""
+    connection = UpstreamConnection(asyncio.get_running_loop())
+    connection.connection_made(Transport(connection))
+    connection.set_response_params(read_until_eof=True)
+    connection.data_received(CHUNKED)
+    exchange = cast(Any, SimpleNamespace(upload=None, upload_error=ClientBodyError("broken")))
+
+    with pytest.raises(ClientBodyError, match="broken"):
+        await HttpUpstream()._response_head(exchange, connection, has_body=True)

@@ -1,0 +1,171 @@
+"""Upstreams and clients that break HTTP: nobody is left waiting, no call gets another's bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiohttp.client_proto import ResponseHandler
+
+from tests.integration.proxy_here import Limits, ProxyHere, proxy_with
+from tests.integration.proxy_rig import (
+    WAIT_SECONDS,
+    Conversation,
+    Message,
+    ProxyProcess,
+    ask,
+    chunk,
+    client,
+    plain,
+    read_body,
+    read_head,
+    upstream,
+)
+from tracequill_collector.proxy.connection import UpstreamConnection
+
+pytestmark = pytest.mark.integration
+
+GET = b"GET /openai/v1/x HTTP/1.1\r\nHost: h\r\n\r\n"
+UPLOAD = b"POST /openai/v1/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [b"zz\r\n", b"3\r\nlonger\r\n", b"-1\r\n", b"3\nabc\r\n"],
+    ids=["no size", "longer than its size", "sign", "bare LF"],
+)
+async def test_a_client_that_breaks_its_own_framing_is_told_and_the_upstream_let_go(
+    proxy: ProxyProcess, broken: bytes
+) -> None:
+    """aiohttp tells nobody who reads such a body: the call and its client waited for ever."""
+    begun = asyncio.Event()
+    crossed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await read_head(reader)
+        begun.set()
+        crossed.set_result(await reader.read())
+        assert head
+
+    async with (
+        asyncio.timeout(WAIT_SECONDS),
+        upstream(proxy.upstream_port, conversation),
+        client(proxy) as (reader, writer),
+    ):
+        writer.write(UPLOAD + chunk(b"first"))
+        await begun.wait()
+        writer.write(broken)
+        answer = await reader.read()
+        reached = await crossed
+    exchange = await proxy.exchange(Message(answer, b"").trace_id)
+
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert not reached.endswith(b"0\r\n\r\n")
+    assert exchange.end == "client_disconnected"
+    assert exchange.error == "the request body is not valid HTTP."
+
+
+async def test_a_client_that_breaks_its_framing_while_it_is_answered_is_cut(
+    proxy: ProxyProcess,
+) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"one"))
+        await reader.read()
+
+    async with (
+        asyncio.timeout(WAIT_SECONDS),
+        upstream(proxy.upstream_port, conversation),
+        client(proxy) as (reader, writer),
+    ):
+        writer.write(UPLOAD + chunk(b"first"))
+        head = await read_head(reader)
+        writer.write(b"zz\r\n")
+        rest = await reader.read()
+    exchange = await proxy.exchange(Message(head, b"").trace_id)
+
+    assert rest == chunk(b"one")
+    assert exchange.end == "client_disconnected"
+    assert exchange.error == "the request body is not valid HTTP."
+
+
+def saying(*parts: bytes, pause: asyncio.Event | None = None) -> Conversation:
+    """Say *parts* to the first request of a connection and nothing more; wait before the last."""
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_body(reader, await read_head(reader))
+        for number, part in enumerate(parts):
+            if number and pause is not None:
+                await pause.wait()
+            writer.write(part)
+        await reader.read()
+
+    return conversation
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 099 Early\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n"
+        + chunk(b"ab")
+        + b"0\r\n\r\n",
+    ],
+    ids=["a status below 100", "a length that nobody can count to", "a coding that is none"],
+)
+async def test_an_answer_that_has_no_meaning_is_a_502_and_not_waited_for(
+    proxy: ProxyProcess, answer: bytes
+) -> None:
+    async with asyncio.timeout(WAIT_SECONDS), upstream(proxy.upstream_port, saying(answer)):
+        message = await ask(proxy, GET)
+    exchange = await proxy.exchange(message.trace_id)
+
+    assert message.status == 502
+    assert exchange.end == "upstream_unreachable"
+
+
+@pytest.mark.parametrize("early", [b"100 Continue", b"103 Early Hints"])
+async def test_silence_after_an_interim_answer_has_an_end_too(tmp_path: Path, early: bytes) -> None:
+    """aiohttp takes an interim answer for a whole one and stops its clock."""
+    answer = saying(b"HTTP/1.1 " + early + b"\r\n\r\n")
+    async with (
+        asyncio.timeout(WAIT_SECONDS),
+        proxy_with(tmp_path, Limits(read_seconds=0.3)) as proxy,
+        upstream(proxy.upstream_port, answer),
+    ):
+        message = await ask(proxy, GET)
+
+    assert message.status == 504
+
+
+def pooled(proxy: ProxyHere) -> list[ResponseHandler]:
+    return [item for pool in proxy.http._connector._conns.values() for item, _ in pool]
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_connection_on_which_an_upstream_began_to_speak_unasked_is_not_used_again(
+    tmp_path: Path, together: bool
+) -> None:
+    """Half a head is in the parser only: the next call would read the other half, or lose it."""
+    unasked = b"HTTP/1.1 200 OK\r\nX-Half: "
+    answered, came = asyncio.Event(), asyncio.Event()
+    parts = [plain(b"first") + unasked] if together else [plain(b"first"), unasked]
+    async with (
+        asyncio.timeout(WAIT_SECONDS),
+        proxy_with(tmp_path, Limits()) as proxy,
+        upstream(proxy.upstream_port, saying(*parts, pause=answered)),
+    ):
+        first = await ask(proxy, GET)
+        for connection in pooled(proxy):
+            assert isinstance(connection, UpstreamConnection)
+            connection.on_change = came.set
+        answered.set()
+        assert len(pooled(proxy)) == (0 if together else 1)
+        if not together:
+            await came.wait()
+        second = await ask(proxy, GET)
+
+    assert first.body == second.body == b"first"
