@@ -44,6 +44,10 @@ def provision(
                     "dry_run": dry_run,
                     **{result: counts[result] for result in ("created", "updated", "unchanged")},
                     "changes": [_as_dict(change) for change in changes],
+                    "empty": [
+                        {"name": queue.name, "project": queue.project, "where": queue.where}
+                        for queue in empty
+                    ],
                 }
             )
         )

@@ -98,6 +98,13 @@ def test_a_queue_of_a_file_is_made_changed_and_filled_once(
     assert [member["name"] for member in queue()["members"]] == ["Ana"]
     assert provision(changed.replace("gpt-4o", "gpt-5")) == "updated"
     assert queue()["where"] == "llm.model_name == 'gpt-5'"
+    (named,) = json.loads(done(command("provision", "q.yaml", "--json")))["empty"]
+    assert named == {
+        "name": "provisioned queue",
+        "project": "provisioned",
+        "where": "llm.model_name == 'gpt-5'",
+    }
+    assert json.loads(done(command("provision", "q.yaml", "--json", "--dry-run")))["empty"] == []
     said = command("provision", "q.yaml").stderr
     assert "'provisioned queue' has 0 questions" in said
     assert "no answer that matches llm.model_name == 'gpt-5'" in said
