@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,7 @@ from tracequill_phoenix.annotate import leases
 from tracequill_phoenix.annotate.answers import LeaseLostError
 from tracequill_phoenix.annotate.errors import QueueError, not_found
 from tracequill_phoenix.annotate.items_shown import find_item
+from tracequill_phoenix.annotate.labels import Label
 from tracequill_phoenix.annotate.people import Person
 from tracequill_phoenix.annotate.phoenix_labels import Changes
 from tracequill_phoenix.annotate.queues import Queue
@@ -241,11 +242,15 @@ def short(value: str | None, length: int = _SHOWN_MAX) -> str:
     return (value or "")[:length]
 
 
-def summary(values: Mapping[str, Mapping[str, Any]] | None) -> str:
-    """Say in one line what an answer says."""
+def summary(values: Mapping[str, Mapping[str, Any]] | None, labels: Sequence[Label]) -> str:
+    """Say in one line what an answer says, in the order of the labels."""
     said = []
-    for name, value in (values or {}).items():
+    places = {label.name: place for place, label in enumerate(labels)}
+    given = sorted((values or {}).items(), key=lambda one: places.get(one[0], len(places)))
+    for name, value in given:
         content = value.get("label", value.get("score", value.get("text", value.get("labels"))))
+        if isinstance(content, float):
+            content = f"{content:g}"
         shown = ", ".join(content) if isinstance(content, list) else str(content)
         said.append(f"{name}: {short(shown, 60)}")
     return "; ".join(said)

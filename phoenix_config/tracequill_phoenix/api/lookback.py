@@ -110,7 +110,7 @@ async def reply(
 async def list_recent(queue_id: Id, database: Database, me: Me) -> Response:
     """List what can be undone, the newest first."""
     async with database() as session:
-        await queues.find_for(session, queue_id, me)
+        queue = await queues.find_for(session, queue_id, me)
         done = await history.recent(session, queue_id, me)
         ids = [row.item_id for row in done]
         found = await session.execute(
@@ -125,7 +125,7 @@ async def list_recent(queue_id: Id, database: Database, me: Me) -> Response:
                 "answer_id": str(row.answer_id) if row.answer_id else None,
                 "at": row.at,
                 "question": short(questions.get(row.item_id), 120),
-                "summary": summary(row.values),
+                "summary": summary(row.values, queue.labels),
             }
             for row in done
         ]

@@ -190,8 +190,17 @@ def test_a_disagreement_is_decided(phoenix_server: PhoenixServer, ana: Analyst) 
     expect(page.get_by_text("Who is right?")).to_be_visible()
 
     page.get_by_role("button", name="Decide").click()
-    page.get_by_role("dialog").get_by_text("good", exact=True).click()
-    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    dialog = page.get_by_role("dialog")
+    # What is decided on stands there, and the labels look and listen to keys as on the page itself.
+    expect(dialog.locator(".answers > li")).to_have_text(["Benquality: good", "Cleoquality: bad"])
+    first, second = (dialog.locator(".choice").nth(place).bounding_box() for place in (0, 1))
+    assert first and second
+    assert second["y"] >= first["y"] + first["height"]
+    ana.press("Enter")
+    expect(dialog.get_by_text("Please choose.")).to_be_visible()
+    ana.press("2", "1")
+    expect(dialog.get_by_role("radio", name="good")).to_be_checked()
+    ana.press("Enter")
 
     expect(page.get_by_text("Decided by Ana")).to_be_visible()
     with named(phoenix_server, "Manager") as manager:
@@ -241,3 +250,67 @@ def test_the_list_says_what_waits(phoenix_server: PhoenixServer, ana: Analyst) -
 
     page.get_by_role("link", name="Answer 2: listed").click()
     ana.wait_for_question()
+
+
+def test_a_queue_in_which_nothing_waits_has_no_way_to_answer(
+    phoenix_server: PhoenixServer, ana: Analyst
+) -> None:
+    write_calls(phoenix_server, "nothing waits", [Call()])
+    with named(phoenix_server, "Manager") as manager:
+        done = manager.create("nothing waits", "nothing waits")
+        manager.create("nothing in it", "nothing waits", selection=None)
+    with named(phoenix_server, "Ana") as person:
+        person.answer(person.lease(done)[0])
+    page = ana.open_as("Ana", "")
+    cards = page.locator(".queue")
+    expect(cards.filter(has_text="from nothing waits")).to_contain_text("Nothing waits for you")
+    expect(cards.filter(has_text="nothing in it")).to_contain_text("No questions in it yet")
+    expect(page.get_by_role("link", name="Answer 1: nothing waits")).to_have_count(0)
+
+    page.get_by_role("link", name="nothing in it").click()
+    expect(page.get_by_role("heading", name="No questions yet")).to_be_visible()
+    page.get_by_role("link", name="Add answers").click()
+    expect(page.get_by_role("tab", name="Add answers")).to_have_attribute("aria-selected", "true")
+
+
+def test_a_dialog_opens_at_its_top_and_its_buttons_stay_in_sight(
+    phoenix_server: PhoenixServer, ana: Analyst
+) -> None:
+    write_calls(phoenix_server, "long to show", [Call(answer="A line.\n\n" * 200)])
+    with named(phoenix_server, "Manager") as manager:
+        queue = manager.create("long to show", "long to show")
+    page = ana.open_as("Ana", f"{queue['queue_id']}/manage#items")
+    page.get_by_role("button", name="Show").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading", name="Conversation").first).to_be_in_viewport()
+    expect(dialog.get_by_role("button", name="Close")).to_be_in_viewport(ratio=1)
+    ana.press("Escape")
+    expect(page.get_by_role("button", name="Show")).to_be_focused()
+
+
+def test_a_queue_with_answers_cannot_be_deleted_and_enter_deletes_none(
+    phoenix_server: PhoenixServer, ana: Analyst
+) -> None:
+    write_calls(phoenix_server, "not to be deleted", [Call(), Call()])
+    with named(phoenix_server, "Manager") as manager:
+        queue = manager.create("not to be deleted", "not to be deleted")
+    page = ana.open_as("Ana", f"{queue['queue_id']}/manage#settings")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    ana.press("Enter")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    with named(phoenix_server, "Ben") as ben:
+        ben.answer(ben.lease(queue)[0])
+    page.reload()
+    expect(page.get_by_text("It has answers, so it cannot be deleted.")).to_be_visible()
+    expect(page.get_by_role("button", name="Delete")).to_be_disabled()
+
+
+def test_a_page_that_is_not_there_shows_the_way_back(
+    phoenix_server: PhoenixServer, ana: Analyst
+) -> None:
+    page = ana.open_as("Ana", "999999")
+    expect(page.get_by_text("There is no such queue.")).to_be_visible()
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    page.get_by_role("banner").get_by_role("link", name="Annotate").click()
+    expect(page.get_by_role("heading", name="Queues")).to_be_visible()

@@ -13,10 +13,14 @@ export function valueText(value) {
   return value.text ?? "";
 }
 
-/** The values of an answer, each with its label's name and reason. */
-export function valuesOf(values) {
+/** The values of an answer, each with its label's name and reason, in the order of *labels*. */
+export function valuesOf(values, labels) {
   const list = element("ul", { class: "values" });
-  for (const [name, value] of Object.entries(values ?? {})) {
+  const names = labels.map(({ name }) => name);
+  // A label that the queue has no more comes last.
+  const place = (name) => (names.indexOf(name) + 1 || names.length + 1);
+  const given = Object.entries(values ?? {}).sort(([one], [other]) => place(one) - place(other));
+  for (const [name, value] of given) {
     const entry = element("li", {}, textElement("span", { class: "value-name", dir: "auto" }, `${name}: `));
     entry.append(textElement("b", { dir: "auto" }, valueText(value)));
     if (value.explanation) entry.append(textElement("span", { class: "value-reason", dir: "auto" }, `Reason: ${value.explanation}`));

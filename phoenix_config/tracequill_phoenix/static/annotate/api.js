@@ -28,6 +28,7 @@ function sentence(status, body) {
   if (status === 0) return "The server cannot be reached.";
   if (status === 401) return "Your sign-in has ended.";
   if (status === 404) return "This is not here, or not for you.";
+  if (status >= 500) return `Something went wrong on the server (${status}). Please try again in a while.`;
   return `The server answered ${status}.`;
 }
 

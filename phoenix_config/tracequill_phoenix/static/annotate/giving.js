@@ -96,7 +96,8 @@ export class Giving {
     const { work } = this;
     const entry = this.#open;
     if (!entry) return;
-    const hint = "The manager of this queue reads it; with the reply this question comes back to you.";
+    const hint =
+      "The manager of this queue reads it; with the reply this question comes back to you. Shift+Enter begins a new line.";
     const question = await askText("Ask about this question", { hint });
     if (!question || work.line.current !== entry) return;
     work.take();

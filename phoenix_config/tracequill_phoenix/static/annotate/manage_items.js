@@ -24,16 +24,22 @@ export async function drawItems(area, queue) {
     rows = [...(cursor ? rows : []), ...data.map((one) => rowOf(one, queue))];
     place.replaceChildren(table("Questions", ["Question", "Answer", "State", "People", "[Conversation]"], rows));
     const more = () => button("Show more", { class: "button" }, () => load(next).catch((error) => showError(error)));
-    foot.replaceChildren(next ? more() : rows.length ? "" : element("p", { class: "card nothing" }, "None."));
+    foot.replaceChildren(next ? more() : rows.length ? "" : element("p", { class: "card nothing" }, noneOf(state.value)));
+    place.hidden = rows.length === 0;
   };
   state.addEventListener("change", () => load().catch((error) => showError(error)));
   area.append(element("div", { class: "list-tools" }, state), place, foot);
   await load();
 }
 
+function noneOf(state) {
+  if (state === "all") return "There are no questions in this queue yet. Add some with Add answers.";
+  return "No question is in this state now.";
+}
+
 function rowOf(one, queue) {
   const short = (text) => textElement("span", { class: "cell-text", dir: "auto" }, text || "–");
-  const people = one.people.map(({ name, state }) => `${name} (${OF_PEOPLE[state] ?? state})`).join(", ");
+  const people = one.people.map(({ name, state }) => textElement("div", { dir: "auto" }, `${name} ${OF_PEOPLE[state] ?? state}`));
   const show = button("Show", { class: "quiet-button" }, () => showItem(queue, one.item_id));
-  return [short(one.question), short(one.answer), STATES[one.state] ?? one.state, short(people), show];
+  return [short(one.question), short(one.answer), STATES[one.state] ?? one.state, element("div", { class: "cell-people" }, ...people), show];
 }

@@ -31,11 +31,16 @@ export async function drawProgress(area, queue) {
     figure("Questions done", `${grouped(found.done)} of ${grouped(found.items)}`),
     figure("Answers", `${grouped(found.answers)} of ${grouped(found.answers_needed)}`),
     figure("Pace", perHour(found), found.per_hour === null ? NOT_YET : "all people together"),
-    figure("Time left", secondsText(found.eta_seconds), found.eta_seconds === null ? NOT_YET : "at this pace"),
+    timeLeft(found),
     figure("Questions to you", grouped(found.flags_open), found.flags_open ? "without a reply" : ""),
     figure("Skipped", grouped(found.skips)),
   );
   area.append(bar, figures, downloads(queue), daysOf(found.days), peopleOf(found.people), labelsOf(found.labels));
+}
+
+function timeLeft({ eta_seconds: seconds, remaining }) {
+  if (remaining === 0) return figure("Time left", "–", "nothing is left to answer");
+  return figure("Time left", secondsText(seconds), seconds === null ? NOT_YET : "at this pace");
 }
 
 function perHour({ per_hour: pace }) {

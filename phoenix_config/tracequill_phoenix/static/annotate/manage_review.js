@@ -3,9 +3,9 @@
 import { call, callWhole } from "./api.js";
 import { correctionOf, timeOf, valuesOf } from "./answers_view.js";
 import { renderConversation } from "./conversation.js";
-import { button, element } from "./dom.js";
+import { appendText, button, element } from "./dom.js";
 import { select, tick } from "./fields.js";
-import { isComposing } from "./keys.js";
+import { commandOf, isComposing } from "./keys.js";
 import { Labels } from "./labels.js";
 import { dialog, drawQuestionsCount, notice, showError, textElement } from "./shell.js";
 
@@ -82,7 +82,7 @@ export async function showItem(queue, itemId) {
     const { conversation } = await call("GET", `/queues/${queue.queue_id}/items/${itemId}`);
     await dialog("Conversation", (form, close) => {
       form.append(conversation ? renderConversation(conversation) : element("p", {}, "It has been deleted."));
-      form.append(element("div", { class: "dialog-buttons" }, button("Close", { class: "button", autofocus: true }, () => close())));
+      form.append(element("div", { class: "dialog-buttons" }, button("Close", { class: "button" }, () => close())));
     }, { isWide: true });
   } catch (error) {
     showError(error);
@@ -95,7 +95,7 @@ export async function showItem(queue, itemId) {
 export async function drawDisagreements(area, queue) {
   const label = select([["", "all labels"], ...queue.labels.map(({ name }) => [name, name])]);
   label.setAttribute("aria-label", "Label");
-  const resolved = tick("Decided ones, too");
+  const resolved = tick("Show those that are decided, too");
   const list = element("ul", { class: "mine" });
   const foot = element("div", { class: "list-foot" });
   const load = async (cursor = "") => {
@@ -106,7 +106,7 @@ export async function drawDisagreements(area, queue) {
     const entries = data.map((one) => disagreementOf(one, queue));
     if (cursor) list.append(...entries);
     else list.replaceChildren(...entries);
-    const none = element("p", { class: "card nothing" }, "No disagreement is open.");
+    const none = element("p", { class: "card nothing" }, noneOf(queue, resolved.input.checked));
     const more = () => button("Show more", { class: "button" }, () => load(next).catch((error) => showError(error)));
     foot.replaceChildren(next ? more() : list.hasChildNodes() ? "" : none);
   };
@@ -123,18 +123,11 @@ function disagreementOf(one, queue) {
   head.append(button("Show the conversation", { class: "quiet-button" }, () => showItem(queue, one.item_id)));
   card.append(head, textElement("p", { class: "preview-question", dir: "auto" }, one.question || "(no question)"));
   card.append(textElement("p", { class: "preview-answer", dir: "auto" }, one.answer || "(no answer)"));
-  const answers = element("ul", { class: "answers" });
-  for (const answer of one.answers) {
-    const entry = element("li", {}, textElement("b", { dir: "auto" }, answer.name), valuesOf(answer.values));
-    const correction = correctionOf(null, answer.correction);
-    if (correction) entry.append(correction);
-    answers.append(entry);
-  }
   const place = element("div", { class: "consensus" });
   const draw = (consensus) => {
     place.replaceChildren();
     if (consensus) {
-      place.append(textElement("b", {}, `Decided by ${nameOf(consensus.decided_by)}`), valuesOf(consensus.values));
+      place.append(textElement("b", {}, `Decided by ${nameOf(consensus.decided_by)}`), valuesOf(consensus.values, queue.labels));
       if (consensus.reason) place.append(textElement("p", { class: "hint", dir: "auto" }, consensus.reason));
     }
     const words = consensus ? "Decide anew" : "Decide";
@@ -144,21 +137,42 @@ function disagreementOf(one, queue) {
     }));
   };
   draw(one.consensus);
-  card.append(answers, place);
+  card.append(answersOf(one, queue), place);
   return card;
 }
 
+/** Who said what. */
+function answersOf(one, queue) {
+  const list = element("ul", { class: "answers" });
+  for (const answer of one.answers) {
+    const name = textElement("b", { dir: "auto" }, answer.name);
+    const entry = element("li", {}, name, valuesOf(answer.values, queue.labels));
+    const correction = correctionOf(null, answer.correction);
+    if (correction) entry.append(correction);
+    list.append(entry);
+  }
+  return list;
+}
+
+function noneOf(queue, isResolved) {
+  if (queue.overlap < 2) return "Each question is judged by one person, so there is nothing to disagree about.";
+  return isResolved ? "People have not disagreed so far." : "No disagreement is open.";
+}
+
 function decide(one, queue, consensus) {
-  return dialog("What holds?", (form, close) => {
-    const labels = new Labels(queue.labels, { changed: () => {}, picked: () => {} });
+  return dialog("Decide what holds", (form, close) => {
+    const labels = new Labels(queue.labels, { changed: () => {}, picked: () => {}, hasArrows: true });
     labels.show(consensus?.values ?? agreed(one.answers));
-    const reason = element("textarea", { class: "field", rows: "2", dir: "auto", "aria-label": "Reason", placeholder: "Reason (optional)" });
+    const reason = element("textarea", { class: "field", rows: "2", dir: "auto", "aria-label": "Reason", placeholder: "Why (optional)" });
     reason.value = consensus?.reason ?? "";
     const problem = element("p", { class: "problem", role: "alert" });
     const save = async () => {
       const missing = labels.missing();
       labels.problems(missing);
-      if (missing.length) return;
+      const wrong = labels.wrong();
+      problem.textContent = "";
+      if (wrong.length) appendText(problem, wrong.join(" "));
+      if (missing.length || wrong.length) return;
       const body = { values: labels.given(), correction: consensus?.correction ?? null, reason: reason.value.trim() };
       try {
         close(await call("PUT", `/queues/${queue.queue_id}/items/${one.item_id}/consensus`, body));
@@ -166,9 +180,25 @@ function decide(one, queue, consensus) {
         problem.textContent = error.message;
       }
     };
-    form.append(labels.area, reason, problem, element("div", { class: "dialog-buttons" },
-      button("Cancel", { class: "button" }, () => close()),
-      button("Save", { class: "button primary", autofocus: true }, save)));
+    const acts = {
+      save,
+      digit: (digit) => labels.digit(digit),
+      reason: () => labels.openReason(),
+      "label-before": () => labels.move(-1),
+      "label-after": () => labels.move(1),
+    };
+    // The same keys as where one answers.
+    form.addEventListener("keydown", (event) => {
+      const command = commandOf(event);
+      if (!Object.hasOwn(acts, command?.name ?? "")) return;
+      event.preventDefault();
+      if (!event.repeat) acts[command.name](command.digit);
+    });
+    const question = textElement("p", { class: "preview-question", dir: "auto" }, one.question || "(no question)");
+    const saver = button("Save ", { class: "button primary" }, save);
+    saver.append(element("kbd", { "aria-hidden": "true" }, "Enter"));
+    form.append(question, answersOf(one, queue), labels.area, reason, problem, element("div", { class: "dialog-buttons" },
+      button("Cancel", { class: "button" }, () => close()), saver));
   });
 }
 

@@ -47,8 +47,8 @@ function endPart(queue, path) {
       showError(error);
     }
   });
-  const remove = button("Delete", { class: "button danger" }, async () => {
-    const words = "The queue is deleted. This works only while nobody has answered in it.";
+  const remove = button("Delete", { class: "button danger", disabled: queue.answers > 0 }, async () => {
+    const words = "The queue goes, and its questions with it. What stands in Phoenix stays.";
     if (!(await confirmed(`Delete ${queue.name}?`, words, "Delete"))) return;
     try {
       await call("DELETE", path);
@@ -57,7 +57,9 @@ function endPart(queue, path) {
       showError(error);
     }
   });
-  const words = "An archived queue takes no more answers; what has been answered stays.";
+  const words =
+    "An archived queue takes no more answers; what has been answered stays. " +
+    (queue.answers > 0 ? "It has answers, so it cannot be deleted." : "It can be deleted while nobody has answered in it.");
   return part("End", element("p", { class: "hint" }, words), element("div", { class: "downloads" }, archive, remove));
 }
 

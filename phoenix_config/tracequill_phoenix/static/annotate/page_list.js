@@ -30,7 +30,7 @@ function noQueues(me, isArchived) {
   const words = isArchived
     ? "No queue is archived."
     : "A queue is a list of answers to be judged. " +
-      (me.can_create ? "Make the first one." : "Nobody has assigned you to one yet.");
+      (me.can_create ? "Make the first one with New queue." : "Nobody has assigned you to one yet.");
   return element("p", { class: "card nothing" }, words);
 }
 
@@ -46,10 +46,13 @@ function cardOf(queue) {
   );
   card.append(name, factsOf(queue), progressOf(queue));
   const links = element("div", { class: "queue-links" });
-  if (canAnswer) {
-    const words = queue.waiting ? `Answer ${grouped(queue.waiting)}${queue.waiting >= 1000 ? " or more" : ""}` : "Nothing waits for you";
-    const kind = queue.waiting ? "button primary queue-open" : "button";
-    links.append(element("a", { class: kind, href: address, "aria-label": `${words}: ${queue.name}` }, words));
+  if (canAnswer && queue.waiting) {
+    const words = `Answer ${grouped(queue.waiting)}${queue.waiting >= 1000 ? " or more" : ""}`;
+    const link = { class: "button primary queue-open", href: address, "aria-label": `${words}: ${queue.name}` };
+    links.append(element("a", link, words));
+  } else if (canAnswer) {
+    const words = queue.items ? "Nothing waits for you" : "No questions in it yet";
+    links.append(element("span", { class: "hint queue-nothing" }, words));
   }
   links.append(element("a", { class: "button", href: `${address}/mine` }, "My answers"));
   if (queue.may_manage) {

@@ -52,7 +52,7 @@ class MyAnswers {
     const card = element("li", { class: "card mine-entry" }, head);
     card.append(textElement("p", { class: "preview-question", dir: "auto" }, one.question || "(no question)"));
     card.append(textElement("p", { class: "preview-answer", dir: "auto" }, one.answer || "(no answer)"));
-    if (one.values && Object.keys(one.values).length) card.append(valuesOf(one.values));
+    if (one.values && Object.keys(one.values).length) card.append(valuesOf(one.values, this.queue.labels));
     const correction = correctionOf(one.answer, one.correction);
     if (correction) card.append(correction);
     if (one.flag) {

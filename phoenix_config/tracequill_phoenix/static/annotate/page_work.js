@@ -2,7 +2,7 @@
 
 import { QUEUE_ID, call } from "./api.js";
 import { commandOf, isComposing } from "./keys.js";
-import { isDialogOpen, notice, start, whoAmI } from "./shell.js";
+import { isDialogOpen, notice, pageAddress, start, whoAmI } from "./shell.js";
 import { Work } from "./work.js";
 
 // These may be held down; all others do once what they do.
@@ -16,7 +16,8 @@ await start(async () => {
     const words = queue.archived_at
       ? "This queue is archived: it takes no more answers."
       : "You are not assigned to this queue. Ask its manager to add you.";
-    work.view.showEmpty("No questions for you here", words);
+    const mine = { text: "My answers", href: pageAddress(`${QUEUE_ID}/mine`) };
+    work.view.showEmpty("No questions for you here", words, [mine, { text: "All queues", href: pageAddress() }]);
     return;
   }
   listen(work);

@@ -171,7 +171,8 @@ export function dialog(title, fill, { isWide = false } = {}) {
       result = value;
       box.close();
     };
-    const form = element("form", { method: "dialog", class: "dialog-form" }, element("h2", {}, title));
+    const heading = element("h2", { tabindex: "-1" }, title);
+    const form = element("form", { method: "dialog", class: "dialog-form" }, heading);
     form.addEventListener("submit", (event) => event.preventDefault());
     fill(form, close);
     box.append(form);
@@ -184,11 +185,13 @@ export function dialog(title, fill, { isWide = false } = {}) {
     document.body.append(box);
     opened += 1;
     box.showModal();
-    form.querySelector("[autofocus]")?.focus();
+    // Where nothing asks for it: the top, lest a long dialog opens at its end.
+    (form.querySelector("[autofocus]") ?? heading).focus();
+    box.scrollTop = 0;
   });
 }
 
-/** Ask a question to be answered by yes or no. */
+/** Ask whether something is to be done that cannot be taken back. */
 export function confirmed(title, text, yes) {
   return dialog(title, (form, close) => {
     form.append(
@@ -196,8 +199,9 @@ export function confirmed(title, text, yes) {
       element(
         "div",
         { class: "dialog-buttons" },
-        button("Cancel", { class: "button" }, () => close(false)),
-        button(yes, { class: "button primary", autofocus: true }, () => close(true)),
+        // What cannot be taken back is never one careless key away.
+        button("Cancel", { class: "button", autofocus: true }, () => close(false)),
+        button(yes, { class: "button danger" }, () => close(true)),
       ),
     );
   });
@@ -220,6 +224,8 @@ export function askText(
     });
     field.value = value;
     const problem = element("p", { class: "problem", role: "alert" });
+    const accepting = button(`${accept} `, { class: "button primary" }, () => done());
+    accepting.append(element("kbd", { "aria-hidden": "true" }, "Enter"));
     const done = async () => {
       const text = field.value.trim();
       if (!text) {
@@ -245,7 +251,7 @@ export function askText(
         "div",
         { class: "dialog-buttons" },
         isNeeded ? null : button("Cancel", { class: "button" }, () => close(null)),
-        button(accept, { class: "button primary" }, done),
+        accepting,
       ),
     );
   });
@@ -277,18 +283,25 @@ export async function whoAmI() {
   return me;
 }
 
+// Nothing can be shown but why, and the ways from here.
+function showFailed(error) {
+  if (!document.getElementById("bar").hasChildNodes()) drawBar({ me: null, here: "failed" });
+  const box = element("section", { class: "card centered" }, textElement("p", {}, error.message));
+  const again = button("Try again", { class: "button" }, () => location.reload());
+  const all = element("a", { class: "button", href: pageAddress() }, "All queues");
+  if (error.status === 401) box.append(element("a", { class: "button primary", href: signInAddress() }, "Sign in"));
+  else if (error.status === 404) box.append(all);
+  else box.append(again, " ", all);
+  main.replaceChildren(box);
+}
+
 /** Run a page's start; what goes wrong is shown in its place. */
 export async function start(run) {
   try {
     await run();
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    const again = button("Try again", { class: "button" }, () => location.reload());
-    const box = element("section", { class: "card centered" }, textElement("p", {}, error.message));
-    if (error.status === 401) {
-      box.append(element("a", { class: "button primary", href: signInAddress() }, "Sign in"));
-    } else box.append(again, " ", element("a", { class: "button", href: pageAddress() }, "All queues"));
-    main.replaceChildren(box);
+    showFailed(error);
   } finally {
     main.setAttribute("aria-busy", "false");
   }

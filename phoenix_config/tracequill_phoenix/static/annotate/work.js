@@ -1,7 +1,7 @@
 // Answering: which question is shown, and what a key or button means for it. An answer is kept in
 // this browser, the next question painted, and only then the server asked.
 
-import { ApiError, call } from "./api.js";
+import { ApiError, call, signInAddress } from "./api.js";
 import { Drafts } from "./drafts.js";
 import { Giving } from "./giving.js";
 import { Entry, Line } from "./line.js";
@@ -124,10 +124,13 @@ export class Work {
     ];
     if (!this.supply.isEmpty) this.view.showEmpty("Loading …", "The next question comes in a moment.");
     else if (others > 0) {
-      const words = `Others are answering the last ${others} of this queue. This page looks again by itself.`;
+      const held = others === 1 ? "Somebody else is answering the last question" : `Others are answering the last ${others} questions`;
+      const words = `${held} of this queue. This page looks again by itself.`;
       this.view.showEmpty("Nothing is free just now", words, actions);
     } else if (this.queue.items === 0) {
-      this.view.showEmpty("No questions yet", "This queue has no questions in it yet. This page looks again by itself.", actions);
+      const adding = { text: "Add answers", href: pageAddress(`${this.queue.queue_id}/manage#add`), kind: "primary" };
+      const words = "This queue has no questions in it yet. This page looks again by itself.";
+      this.view.showEmpty("No questions yet", words, this.queue.may_manage ? [adding, actions[1]] : actions);
     } else {
       const words = "There is no question left for you in this queue. Thank you!";
       this.view.showEmpty("All done", words, actions);
@@ -168,6 +171,9 @@ export class Work {
   #failed(error, itemId) {
     if (error.code === "name_needed") {
       whoAmI().then(() => location.reload());
+    } else if (error.status === 401 && !this.line.current) {
+      const actions = [{ text: "Sign in", href: signInAddress(), kind: "primary" }];
+      this.view.showEmpty("You are signed out", "Sign in to go on. What you have done is kept here.", actions);
     } else if (itemId !== null) {
       showError(error, "open");
     } else if (!this.isAway || error.status !== 0) {

@@ -5,7 +5,7 @@ import { digitOf } from "./keys.js";
 import { dialog, textElement } from "./shell.js";
 
 const KEYS = [
-  ["1 … 9", "choose, by the place of the key; also on the number pad"],
+  ["1 … 9", "choose the label with this number; also on the number pad"],
   ["Enter", "save and go on (in a text: Ctrl+Enter)"],
   ["↓ ↑", "go to the label after or before; in a text, write"],
   ["← →", "the question before or after"],

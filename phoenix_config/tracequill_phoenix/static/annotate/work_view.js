@@ -70,6 +70,10 @@ export class WorkView {
       return made;
     };
     this.saveButton = fill(one("save", "Enter", "primary save"), "Save and go on", "Enter");
+    // In a text of several lines Enter is a new line.
+    const key = this.saveButton.lastChild;
+    main.addEventListener("focusin", ({ target }) => (key.textContent = target.matches("textarea") ? "Ctrl+Enter" : "Enter"));
+    main.addEventListener("focusout", () => (key.textContent = "Enter"));
     this.correctButton = fill(one("correct", "e"), "Correct", "e");
     const rest = element("div", { class: "panel-buttons" });
     rest.append(this.correctButton);
