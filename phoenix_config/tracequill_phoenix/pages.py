@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
 from tracequill_phoenix.api.access import authenticated
-from tracequill_phoenix.api.annotation import Id
+from tracequill_phoenix.api.annotation import ID_MAX
 
 _FOLDER = Path(__file__).parent
 _FILES = _FOLDER / "static" / "annotate"
@@ -56,19 +56,19 @@ async def new_page(request: Request) -> Response:
 
 
 @router.get("/tracequill/annotate/{queue_id}")
-async def work_page(request: Request, queue_id: Id) -> Response:
+async def work_page(request: Request, queue_id: str) -> Response:
     """Where questions are answered."""
     return await _page(request, "work", "Annotate", queue_id)
 
 
 @router.get("/tracequill/annotate/{queue_id}/mine")
-async def mine_page(request: Request, queue_id: Id) -> Response:
+async def mine_page(request: Request, queue_id: str) -> Response:
     """What the reader has answered."""
     return await _page(request, "mine", "My answers", queue_id)
 
 
 @router.get("/tracequill/annotate/{queue_id}/manage")
-async def manage_page(request: Request, queue_id: Id) -> Response:
+async def manage_page(request: Request, queue_id: str) -> Response:
     """Progress, questions, agreement and settings of a queue."""
     return await _page(request, "manage", "Manage", queue_id)
 
@@ -102,8 +102,14 @@ def _is_known(request: Request, answer: Response) -> bool:
         return False
 
 
-async def _page(request: Request, name: str, title: str, queue_id: int | None = None) -> Response:
+def _id(text: str) -> int | None:
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(ID_MAX))
+    return int(text) if is_number and 1 <= int(text) <= ID_MAX else None
+
+
+async def _page(request: Request, name: str, title: str, queue: str | None = None) -> Response:
     root = get_root_path(request.scope)
+    queue_id = _id(queue) if queue is not None else None
     facts = {"root": root, "name": name, "title": title, "queue_id": queue_id}
     try:
         await authenticated(request)
@@ -115,5 +121,9 @@ async def _page(request: Request, name: str, title: str, queue_id: int | None = 
             {**facts, "sign_in": f"{root}/login?returnUrl={back}"},
             error.status_code,
             _HEADERS,
+        )
+    if queue is not None and queue_id is None:  # of a number the page itself finds out
+        return _templates.TemplateResponse(
+            request, "annotate_not_found.html", facts, 404, headers=_HEADERS
         )
     return _templates.TemplateResponse(request, "annotate.html", facts, headers=_HEADERS)

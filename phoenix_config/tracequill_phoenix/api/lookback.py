@@ -202,4 +202,4 @@ def _from_cursor(cursor: str) -> tuple[datetime, int]:
         at, item_id = base64.urlsafe_b64decode(cursor).decode().split(" ")
         return clean_time(datetime.fromisoformat(at)), _id(item_id)
     except ValueError as error:
-        raise invalid(f"the cursor {cursor!r} is none of ours; leave it out.") from error
+        raise invalid(f"the cursor {cursor[:40]!r} is none of ours; leave it out.") from error

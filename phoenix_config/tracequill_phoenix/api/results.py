@@ -63,7 +63,7 @@ def _after(cursor: str) -> int:
     if not cursor:
         return 0
     if not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18):
-        raise invalid(f"the cursor {cursor!r} is none that was given here.")
+        raise invalid(f"the cursor {cursor[:40]!r} is none that was given here.")
     return int(cursor)
 
 

@@ -194,12 +194,49 @@ def test_no_address_is_an_error_of_the_server(ana: Worker, item: Json, path: str
     assert ana.client.get(f"{API}{path.format(**item)}").status_code < 500
 
 
-@pytest.mark.parametrize("number", ["0", "9" * 20, "9" * 5000, "1e3", "%00"])
+WRONG = {
+    "integer": ("x", "", "0", "-1", "1.5", "9" * 30, "9" * 5000, "%00", "201"),
+    "boolean": ("perhaps", "", "2", "%00"),
+    "enum": ("nonsense", "Answer", "%00", "9" * 5000),
+    "cursor": ("nonsense", "-1", "%ff%00", "9" * 5000),
+}
+
+
+def test_every_wrong_parameter_of_an_address_is_refused_in_one_shape(
+    ana: Worker, item: Json
+) -> None:
+    tried = set()
+    for path, operations in ana.client.get(f"{API}/openapi.json").json()["paths"].items():
+        for parameter in operations.get("get", {}).get("parameters", []):
+            name, schema = parameter["name"], parameter["schema"]
+            kind = "enum" if "enum" in schema else name if name == "cursor" else schema["type"]
+            for value in WRONG.get(kind, ()):
+                if parameter["in"] == "query":
+                    url = f"{path.format(**item)}?{name}={value}"
+                elif value in ("", "201"):  # another address; a number like others
+                    continue
+                else:
+                    url = path.format(**{**item, name: value})
+                answer = ana.client.get(url)
+                assert answer.status_code == 422, (url, answer.text)
+                assert answer.json().keys() == {"detail", "code"}
+                assert (answer.json()["code"], type(answer.json()["detail"])) == ("invalid", str)
+                assert 10 < len(answer.json()["detail"]) < 500, url
+                tried.add(f"{path} {name}")
+    assert len(tried) > 20
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x", "9" * 20, "9" * 5000, "1e3", "%00", "<b>"])
 @pytest.mark.parametrize("page", ["", "/mine", "/manage"])
 def test_no_address_of_a_page_is_one_either(ana: Worker, number: str, page: str) -> None:
     answer = ana.client.get(f"/tracequill/annotate/{number}{page}")
 
-    assert answer.status_code < 500
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "There is no such queue." in answer.text
+    assert '/tracequill/annotate/"' in answer.text
+    assert "<b>" not in answer.text
 
 
 def test_text_that_postgres_refuses_is_repaired_wherever_it_is_said(
