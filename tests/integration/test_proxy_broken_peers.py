@@ -109,12 +109,20 @@ def saying(*parts: bytes, pause: asyncio.Event | None = None) -> Conversation:
     "answer",
     [
         b"HTTP/1.1 099 Early\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nContent-Length: 400000\r\n\r\n" + b"a" * 400_000,
+        b"HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"a" * 400_000),
         b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\nab",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n"
         + chunk(b"ab")
         + b"0\r\n\r\n",
     ],
-    ids=["a status below 100", "a length that nobody can count to", "a coding that is none"],
+    ids=[
+        "a status below 100",
+        "an interim answer with a length",
+        "an interim answer in chunks",
+        "a length that nobody can count to",
+        "a coding that is none",
+    ],
 )
 async def test_an_answer_that_has_no_meaning_is_a_502_and_not_waited_for(
     proxy: ProxyProcess, answer: bytes
@@ -169,3 +177,21 @@ async def test_a_connection_on_which_an_upstream_began_to_speak_unasked_is_not_u
         second = await ask(proxy, GET)
 
     assert first.body == second.body == b"first"
+
+
+@pytest.mark.parametrize("body", [b"", chunk(b"part")])
+async def test_a_client_of_http_1_0_sees_a_cut_as_a_reset(proxy: ProxyProcess, body: bytes) -> None:
+    """Its body ends with the connection, so that a clean end says that it is whole."""
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+
+    async with (
+        asyncio.timeout(WAIT_SECONDS),
+        upstream(proxy.upstream_port, conversation),
+        client(proxy) as (reader, writer),
+    ):
+        writer.write(b"GET /openai/v1/x HTTP/1.0\r\nHost: h\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()

@@ -7,6 +7,8 @@ not know what it writes and records nothing.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -17,6 +19,9 @@ from tracequill_collector.proxy.refusal import Refusal
 
 # Past it a transport tells its protocol to wait.
 _MANY_BYTES = 64 * 1024
+
+# On, and for no time: a close of it sends a reset.
+_RESET = struct.pack("ii", 1, 0)
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -122,6 +127,8 @@ class Answer:
             transport.close()
         else:
             # A body that ends with the connection is cut only by a reset.
+            if (connected := transport.get_extra_info("socket")) is not None:
+                connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             transport.abort()
 
     def refuse(self, refusal: Refusal, more: RawHeaders = ()) -> None:

@@ -183,7 +183,9 @@ class HttpUpstream:
                     raise UpstreamError("the upstream switched protocols unasked.")
                 if message.code >= 200:
                     break
-                if message.code < 100:
+                length = message.headers.get("Content-Length", "0")
+                if message.code < 100 or message.chunked or length != "0":
+                    # Nobody would read such a body: the connection stops at a large one, silently.
                     raise UpstreamError(_NOT_HTTP)
                 # aiohttp takes it for a whole answer, and watches for silence no more.
                 if exchange.upload is None or exchange.upload.done():
