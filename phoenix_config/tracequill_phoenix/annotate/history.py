@@ -237,6 +237,27 @@ async def mine(
     return list((await session.execute(_MINE, values)).all())
 
 
+_HAS_WORKED = text(
+    """
+    SELECT EXISTS (SELECT FROM tracequill.annotation_slots
+                   WHERE queue_id = :queue_id AND person = :person)
+        OR EXISTS (SELECT FROM tracequill.annotation_skips
+                   WHERE queue_id = :queue_id AND person = :person)
+        OR EXISTS (SELECT FROM tracequill.annotation_flags
+                   WHERE queue_id = :queue_id AND person = :person)
+        OR EXISTS (SELECT FROM tracequill.annotation_drafts AS d
+                   JOIN tracequill.annotation_items AS i USING (item_id)
+                   WHERE i.queue_id = :queue_id AND d.person = :person)
+    """
+)
+
+
+async def has_worked(session: AsyncSession, queue_id: int, person: Person) -> bool:
+    """Whether a person has said anything in a queue, or holds a question of it."""
+    values = {"queue_id": queue_id, "person": person.person}
+    return bool(await session.scalar(_HAS_WORKED, values))
+
+
 def short(value: str | None, length: int = _SHOWN_MAX) -> str:
     """Give the beginning of a text, for lists."""
     return (value or "")[:length]

@@ -6,19 +6,21 @@ one transaction, and what the page sends twice is done once.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Request
+from phoenix.server.types import DbSessionFactory
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from tracequill_phoenix.annotate import answers, history, leases, people, queues
-from tracequill_phoenix.annotate.answers import LeaseLostError, Submission
+from tracequill_phoenix.annotate.answers import Submission
 from tracequill_phoenix.annotate.clean import clean_json
-from tracequill_phoenix.annotate.errors import invalid
+from tracequill_phoenix.annotate.errors import QueueError, invalid
 from tracequill_phoenix.annotate.items_shown import find_item, flag_json, shown
 from tracequill_phoenix.annotate.people import Person
 from tracequill_phoenix.annotate.phoenix_labels import Changes
@@ -38,6 +40,8 @@ from tracequill_phoenix.api.annotation import (
 router = APIRouter(prefix="/queues/{queue_id}", tags=["annotation work"], route_class=QueueRoute)
 
 _CORRECTION_MAX = 1_000_000
+
+T = TypeVar("T")
 
 Json = Annotated[dict[str, Any], AfterValidator(clean_json)]
 ItemIds = Annotated[
@@ -242,9 +246,52 @@ async def _save_draft(
     session: AsyncSession, queue_id: Id, item_id: Id, body: Said, me: Person
 ) -> datetime:
     queue = await _answering(session, queue_id, me)
-    await find_item(session, queue_id, item_id)
+    return await _write_draft(session, queue, item_id, body, me)
+
+
+async def _write_draft(
+    session: AsyncSession, queue: Queue, item_id: Id, body: Said, me: Person
+) -> datetime:
+    await find_item(session, queue.queue_id, item_id)
     values = answers.draft_values(queue.labels, body.values)
     return await answers.save_draft(session, item_id, me, values, body.correction_kept())
+
+
+# The question was taken away, the person was, or the whole queue: what was said is not at fault.
+_TAKEN_AWAY = ("lease_lost", "not_allowed", "not_found", "archived")
+
+
+async def _or_draft(
+    doing: Awaitable[T],
+    queue_id: Id,
+    item_id: Id,
+    body: Said,
+    me: Person,
+    database: DbSessionFactory,
+) -> T:
+    """Wait for *doing*; where it comes too late, what is said is kept as a draft."""
+    try:
+        return await doing
+    except QueueError as error:
+        if error.code in _TAKEN_AWAY and (body.values or body.correction):
+            async with database() as session:
+                if await _keep_late(session, queue_id, item_id, body, me):
+                    error.more["draft_kept"] = True
+        raise
+
+
+async def _keep_late(
+    session: AsyncSession, queue_id: Id, item_id: Id, body: Said, me: Person
+) -> bool:
+    """Whether this person may have had the question, so that what they say of it is kept."""
+    try:
+        queue = await queues.find(session, queue_id)
+        if not queue.may_see(me) and not await history.has_worked(session, queue_id, me):
+            return False
+        await _write_draft(session, queue, item_id, body, me)
+    except QueueError:  # there is nothing that it could be a draft of
+        return False
+    return True
 
 
 @router.delete("/items/{item_id}/draft", status_code=204, dependencies=[NOT_LOCKED])
@@ -281,12 +328,8 @@ async def answer(
         kept, repeated = await answers.submit(session, queue, item_id, me, submission, changes)
         return {"answer": kept, "repeated": repeated}
 
-    try:
-        return json_answer(await in_turn(database, request, work))
-    except LeaseLostError:
-        async with database() as session:
-            await _save_draft(session, queue_id, item_id, body, me)
-        raise
+    doing = in_turn(database, request, work)
+    return json_answer(await _or_draft(doing, queue_id, item_id, body, me, database))
 
 
 @router.post("/items/{item_id}/skip", dependencies=[NOT_LOCKED])
@@ -313,12 +356,8 @@ async def flag(
             await _save_draft(session, queue_id, item_id, body, me)
         return {"flag": flag_json(row)}
 
-    try:
-        return json_answer(await in_turn(database, request, work))
-    except LeaseLostError:
-        async with database() as session:
-            await _save_draft(session, queue_id, item_id, body, me)
-        raise
+    doing = in_turn(database, request, work)
+    return json_answer(await _or_draft(doing, queue_id, item_id, body, me, database))
 
 
 @router.post("/undo", dependencies=[NOT_LOCKED])

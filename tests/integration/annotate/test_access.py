@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -16,6 +17,7 @@ from tests.integration.annotate.rig import (
     Worker,
     named,
     path_of,
+    rows,
     span_annotations,
     write_calls,
 )
@@ -282,3 +284,61 @@ def test_odd_requests_are_refused_in_a_sentence(
     if status >= 400:
         assert answered["code"] in ("invalid", "not_found")
         assert len(answered["detail"]) > 10
+
+
+@pytest.mark.parametrize("who", ["max", "vera"], ids=["member", "viewer"])
+def test_what_somebody_wrote_who_is_assigned_no_more_is_kept_as_a_draft(
+    phoenix_with_users: PhoenixServer, people: dict[str, Worker], who: str
+) -> None:
+    name = f"unassigned {who}"
+    write_calls(phoenix_with_users, name, [Call()] * 3)
+    mia, worker, viktor = people["mia"], people[who], people["viktor"]
+    queue = mia.create(name, name, assigned_only=True, members=[who, "mia"])
+    path = f"/queues/{queue['queue_id']}"
+    answered, item, flagged = worker.lease(queue, 3)
+    worker.answer(answered)
+    flag = {"flag_id": str(uuid.uuid4()), "question": "So?"}
+    said: dict[str, Any] = {
+        "values": {"quality": {"label": "bad"}},
+        "correction": {"text": "Better."},
+    }
+
+    mia.call("PATCH", path, {"members": ["mia"]})
+    refused = [
+        worker.answer(item, status=403 if who == "max" else 404, **said),
+        worker.post(f"{path_of(flagged)}/flag", flag | said, 403 if who == "max" else 404),
+    ]
+    assert {one["draft_kept"] for one in refused} == {True}
+    assert "draft_kept" not in viktor.answer(item, status=404)  # who was never asked
+    mia.call("PATCH", path, {"members": [who]})
+    returned = worker.lease(queue, 2)
+
+    assert {one["item_id"] for one in returned} == {item["item_id"], flagged["item_id"]}
+    for one in returned:
+        assert one["draft"]["values"] == said["values"]
+        assert one["draft"]["correction"]["text"] == "Better."
+    kept = rows(
+        phoenix_with_users,
+        "SELECT count(DISTINCT person) FROM tracequill.annotation_drafts WHERE item_id = $1",
+        item["item_id"],
+    )
+    assert kept == [{"count": 1}]
+
+
+def test_what_somebody_wrote_in_a_queue_that_is_archived_is_kept_as_a_draft(
+    phoenix_with_users: PhoenixServer, people: dict[str, Worker]
+) -> None:
+    write_calls(phoenix_with_users, "put away", [Call()])
+    mia, vera = people["mia"], people["vera"]
+    queue = mia.create("put away", "put away", members=["vera"])
+    path = f"/queues/{queue['queue_id']}"
+    (item,) = vera.lease(queue)
+
+    mia.call("PATCH", path, {"archived": True})
+    refused = vera.answer(item, "bad", 409)
+    flag = {"flag_id": str(uuid.uuid4()), "question": "So?"}
+    assert "draft_kept" not in vera.post(f"{path_of(item)}/flag", flag, 409)  # says nothing
+    mia.call("PATCH", path, {"archived": False})
+
+    assert (refused["code"], refused["draft_kept"]) == ("archived", True)
+    assert vera.lease(queue)[0]["draft"]["values"] == {"quality": {"label": "bad"}}
