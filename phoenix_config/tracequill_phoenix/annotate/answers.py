@@ -14,7 +14,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Text, Uuid, bindparam, delete, func, text, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Text,
+    Uuid,
+    bindparam,
+    column,
+    delete,
+    func,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -71,12 +82,13 @@ async def submit(
     person: Person,
     submission: Submission,
     changes: Changes,
-) -> tuple[dict[str, Any], bool]:
-    """Keep an answer; give it, and whether it had been kept before."""
+) -> tuple[dict[str, Any], bool, int]:
+    """Keep an answer; give it, whether it had been kept before, and how many questions are done
+    by it."""
     item = await find_item(session, queue.queue_id, item_id, lock=True)
     known, current = await _known(session, submission.answer_id, item_id, person)
     if known is not None:
-        return answer_json(known, person.name), True
+        return answer_json(known, person.name), True, 0
     queue.require_active()
     values = check_values(queue.labels, submission.values)
     if current is not None and current.answer_id != submission.replaces:
@@ -116,7 +128,7 @@ async def submit(
             },
         )
     ).one()
-    return answer_json(row, person.name), False
+    return answer_json(row, person.name), False, int(row.is_done_by_it)
 
 
 _COLUMNS = ", ".join(f'"{column.name}"' for column in answers.c)
@@ -233,6 +245,7 @@ _SETTLE = """
         SELECT FROM tracequill.annotation_slots AS s
         WHERE s.item_id = :item_id AND s.state <> 'answered') AS open) AS still
     WHERE i.item_id = :item_id AND still.open <> (i.done_at IS NULL)
+    RETURNING i.done_at IS NOT NULL AS is_done
 """
 # The answer, and what follows from it, at once: this is what people wait for.
 _KEEP = (
@@ -249,7 +262,7 @@ _KEEP = (
         VALUES (
             :answer_id, :queue_id, :item_id, :slot, :person, :said, :correction, :shown_at,
             :first_key_at, :submitted_at, :keys, :replaces, :before)
-        RETURNING {_COLUMNS}
+        RETURNING {_COLUMNS}, EXISTS (SELECT FROM settled WHERE is_done) AS is_done_by_it
         """
     )
     .bindparams(
@@ -261,23 +274,24 @@ _KEEP = (
         bindparam("replaces", type_=Uuid),
         bindparam("before", type_=JSONB),
     )
-    .columns(*answers.c)
+    .columns(*answers.c, column("is_done_by_it", Boolean))
 )
 
 
-async def settle(session: AsyncSession, item_id: int) -> None:
-    """Note whether everybody has answered by now."""
+async def settle(session: AsyncSession, item_id: int) -> int:
+    """Note whether everybody has answered by now; give how many questions more are done (-1..1)."""
     statement = text(_SETTLE).bindparams(bindparam("item_id", type_=BigInteger))
-    await session.execute(statement, {"item_id": item_id})
+    is_done = await session.scalar(statement, {"item_id": item_id})
+    return 0 if is_done is None else 1 if is_done else -1
 
 
 async def undo(
     session: AsyncSession, queue: Queue, row: Any, person: Person, changes: Changes
-) -> None:
+) -> int:
     """Take the answer in *row* back, here and in Phoenix; what it replaced holds again.
 
-    The caller holds the item's row locked. The slot is the person's again, and what was said is
-    its draft.
+    Gives by how many questions fewer are done, as 0 or -1. The caller holds the item's row
+    locked. The slot is the person's again, and what was said is its draft.
     """
     item = await find_item(session, queue.queue_id, row.item_id)
     await session.execute(
@@ -309,7 +323,7 @@ async def undo(
         changes,
     )
     await save_draft(session, row.item_id, person, row.values, row.correction)
-    await settle(session, row.item_id)
+    return await settle(session, row.item_id)
 
 
 async def save_draft(

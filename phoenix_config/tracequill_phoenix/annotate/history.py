@@ -171,8 +171,11 @@ async def reopen(session: AsyncSession, queue: Queue, item_id: int, person: Pers
 
 async def undo(
     session: AsyncSession, queue: Queue, item_id: int | None, person: Person, changes: Changes
-) -> tuple[str, int]:
-    """Take back one of the last things a person did, the newest where none is named."""
+) -> tuple[str, int, int]:
+    """Take back one of the last things a person did, the newest where none is named.
+
+    Gives what it was, of which item, and how many questions more are done by it (0 or -1).
+    """
     done = await recent(session, queue.queue_id, person)
     chosen = next((row for row in done if item_id in (None, row.item_id)), None)
     if chosen is None:
@@ -192,8 +195,8 @@ async def undo(
         ).one_or_none()
         if row is None:  # undone by another page of the same person meanwhile
             raise QueueError(409, "not_recent", "this has been undone already.")
-        await answering.undo(session, queue, row, person, changes)
-        return "answer", chosen.item_id
+        fewer = await answering.undo(session, queue, row, person, changes)
+        return "answer", chosen.item_id, fewer
     if chosen.kind == "flag":
         await session.execute(
             update(flags)
@@ -205,7 +208,7 @@ async def undo(
     )
     # Others may have it by now; the page then shows it without a lease.
     await leases.take_one(session, chosen.item_id, person.person, seconds=queue.lease_seconds)
-    return chosen.kind, chosen.item_id
+    return chosen.kind, chosen.item_id, 0
 
 
 async def recent(session: AsyncSession, queue_id: int, person: Person) -> list[Any]:

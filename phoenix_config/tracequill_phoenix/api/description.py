@@ -37,6 +37,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("patch", _QUEUE): shapes.Queue,
     ("delete", _QUEUE): None,
     ("post", f"{_QUEUE}/items"): shapes.Added,
+    ("get", f"{_QUEUE}/figures"): shapes.Figures,
     ("post", f"{_QUEUE}/lease"): shapes.Leased,
     ("post", f"{_QUEUE}/heartbeat"): shapes.Renewed,
     ("post", f"{_QUEUE}/release"): shapes.Released,

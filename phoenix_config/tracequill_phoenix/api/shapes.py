@@ -277,6 +277,15 @@ class Leased(TypedDict):
     held_by_others: int
 
 
+class Figures(TypedDict):
+    """How far a queue is: questions, those done, my answers, and what waits for my reply."""
+
+    items: int
+    done: int
+    mine: int
+    questions: int
+
+
 class Renewed(TypedDict):
     """Which leases go on."""
 
@@ -297,10 +306,12 @@ class Saved(TypedDict):
 
 
 class Answered(TypedDict):
-    """The answer as it is kept; *repeated* where it had been sent before."""
+    """The answer as it is kept; *repeated* where it had been sent before; *done_change*: how many
+    questions more everybody has answered by it."""
 
     answer: Answer
     repeated: bool
+    done_change: Literal[0, 1]
 
 
 class Skipped(TypedDict):
@@ -314,6 +325,7 @@ class Undone(TypedDict):
 
     undone: Did
     item: Item
+    done_change: Literal[-1, 0]
 
 
 class Recent(TypedDict):

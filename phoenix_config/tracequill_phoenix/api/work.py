@@ -21,6 +21,7 @@ from tracequill_phoenix.annotate import answers, history, leases, people, queues
 from tracequill_phoenix.annotate.answers import Submission
 from tracequill_phoenix.annotate.clean import clean_json
 from tracequill_phoenix.annotate.errors import QueueError, invalid
+from tracequill_phoenix.annotate.figures import figures
 from tracequill_phoenix.annotate.items_shown import find_item, flag_json, shown
 from tracequill_phoenix.annotate.people import Person
 from tracequill_phoenix.annotate.phoenix_labels import Changes
@@ -194,6 +195,13 @@ async def _mine(session: AsyncSession, queue_id: Id, me: Person) -> Queue:
     return await queues.find_for(session, queue_id, me)
 
 
+@router.get("/figures")
+async def read_figures(queue_id: Id, database: Database, me: Me) -> Response:
+    """Say how far the queue is; a page asks it every few seconds."""
+    async with database() as session:
+        return json_answer(await figures(session, await _mine(session, queue_id, me), me))
+
+
 @router.post("/heartbeat", dependencies=[NOT_LOCKED])
 async def heartbeat(
     queue_id: Id, body: Held, request: Request, database: Database, me: Me
@@ -325,8 +333,10 @@ async def answer(
         queue = await queues.find_for(session, queue_id, me)
         if not queue.may_answer(me):
             queue.require_answering(me)
-        kept, repeated = await answers.submit(session, queue, item_id, me, submission, changes)
-        return {"answer": kept, "repeated": repeated}
+        kept, repeated, more = await answers.submit(
+            session, queue, item_id, me, submission, changes
+        )
+        return {"answer": kept, "repeated": repeated, "done_change": more}
 
     doing = in_turn(database, request, work)
     return json_answer(await _or_draft(doing, queue_id, item_id, body, me, database))
@@ -368,9 +378,9 @@ async def undo(
 
     async def work(session: AsyncSession, changes: Changes) -> dict[str, Any]:
         queue = await _writing(session, queue_id, me)
-        undone, item_id = await history.undo(session, queue, body.item_id, me, changes)
+        undone, item_id, more = await history.undo(session, queue, body.item_id, me, changes)
         (item,) = await _shown(session, queue, [item_id], me, request)
-        return {"undone": undone, "item": item}
+        return {"undone": undone, "item": item, "done_change": more}
 
     return json_answer(await in_turn(database, request, work))
 

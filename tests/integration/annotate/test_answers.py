@@ -358,3 +358,32 @@ def _let_run_out(server: PhoenixServer, queue: Json) -> None:
 
 def _delete_spans(server: PhoenixServer, span_ids: list[str]) -> None:
     rows(server, "DELETE FROM spans WHERE span_id = ANY($1)", span_ids)
+
+
+def test_an_answer_says_whether_the_question_is_done_by_it_and_the_figures_follow(
+    phoenix_server: PhoenixServer,
+) -> None:
+    write_calls(phoenix_server, "done by it", [Call(), Call()])
+    with named(phoenix_server, "Ana") as ana, named(phoenix_server, "Ben") as ben:
+        queue = ana.create("done by it", "done by it", overlap=2)
+        figures = f"/queues/{queue['queue_id']}/figures"
+        item = ana.lease(queue)[0]
+        theirs = ben.lease(queue)[0]
+        assert ana.answer(item)["done_change"] == 0
+        once: Json = {"answer_id": str(uuid.uuid4())}
+        last = ben.answer(theirs, **once)
+        assert last["done_change"] == 1
+        assert ben.answer(theirs, **once)["done_change"] == 0  # sent again: it was counted
+        changed = ben.answer(theirs, "bad", replaces=last["answer"]["answer_id"])
+        assert changed["done_change"] == 0
+        assert ana.get(figures) == {"items": 2, "done": 1, "mine": 1, "questions": 0}
+
+        undo = f"/queues/{queue['queue_id']}/undo"
+        assert ben.post(undo)["done_change"] == 0  # what was replaced holds again
+        assert ben.post(undo)["done_change"] == -1
+        assert ben.get(figures) == {"items": 2, "done": 0, "mine": 0, "questions": 0}
+
+        body: Json = {"flag_id": str(uuid.uuid4()), "question": "Why?"}
+        ben.post(f"{path_of(theirs)}/flag", body)
+        assert ana.get(figures)["questions"] == 1
+        assert ben.post(undo)["done_change"] == 0

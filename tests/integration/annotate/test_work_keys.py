@@ -336,6 +336,49 @@ def test_the_figures_at_the_top_follow_what_is_done(
     page.unroute("**/answers")
 
 
+def test_with_several_people_the_bar_shows_at_once_what_is_done_by_an_answer_and_soon_by_others(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, _ = make_queue(phoenix_server, request, 4, overlap=2)
+    with named(phoenix_server, "Ben") as ben:
+        first, second, third = ben.lease(queue, 3)
+        ben.answer(first)
+        page = ana.open_queue(queue, "Ana")
+        bar = page.get_by_role("progressbar", name="Answered by all")
+        page.route("**/figures", lambda route: route.abort())
+        expect(bar).to_have_js_property("value", 0)
+        ana.press("1", "Enter")
+        expect(bar).to_have_js_property("value", 1)
+        ana.press("2", "Enter")
+        ana.wait_until_saved()
+        expect(bar).to_have_js_property("value", 1)
+        ana.press("u", "u")
+        ana.wait_until_saved()
+        expect(bar).to_have_js_property("value", 0)
+        page.unroute("**/figures")
+
+        ana.press("1", "Enter", "1", "Enter")
+        ana.wait_until_saved()
+        ben.answer(second)
+        expect(bar).to_have_js_property("value", 2, timeout=10_000)
+        ben.answer(third)
+        ana.press("1", "Enter")
+        expect(bar).to_have_js_property("value", 3, timeout=10_000)
+
+
+def test_where_a_text_is_written_the_button_says_how_to_save(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, _ = make_queue(phoenix_server, request)
+    page = ana.open_queue(queue, "Ana")
+    save = page.get_by_role("button", name="Save and go on")
+    expect(save.locator("kbd")).to_have_text("Enter")
+    ana.press("1", "n")
+    expect(save.locator("kbd")).to_have_text("Ctrl+Enter")
+    ana.press("Escape")
+    expect(save.locator("kbd")).to_have_text("Enter")
+
+
 def test_an_empty_queue_says_that_nothing_is_in_it_yet(
     phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
 ) -> None:

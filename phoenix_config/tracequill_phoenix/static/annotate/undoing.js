@@ -42,10 +42,12 @@ export class Undoing {
     this.#isAsking = true;
     try {
       await work.outbox.flushed();
-      const { undone, item } = await call("POST", `${work.path}/undo`, { item_id: itemId });
+      const taken = await call("POST", `${work.path}/undo`, { item_id: itemId });
+      const { undone, item } = taken;
       work.line.insertHere(new Entry(item));
       work.show(work.line.at);
       work.takenBack(undone === "answer");
+      work.doneChanged(taken);
       sayUndone(undone, item.draft?.values);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

@@ -1,8 +1,9 @@
 // Answering: which question is shown, and what a key or button means for it. An answer is kept in
 // this browser, the next question painted, and only then the server asked.
 
-import { ApiError, call, signInAddress } from "./api.js";
+import { call, signInAddress } from "./api.js";
 import { Drafts } from "./drafts.js";
+import { Figures } from "./figures.js";
 import { Giving } from "./giving.js";
 import { Entry, Line } from "./line.js";
 import { Outbox } from "./outbox.js";
@@ -16,10 +17,6 @@ import { helpDialog } from "./work_dialogs.js";
 import { WorkView } from "./work_view.js";
 
 const DRAFT_WAIT_MS = 1_500;
-const FIGURES_MS = 120_000;
-// How long after something was saved the figures are read again: while one works, and at the end.
-const FIGURES_SOON_MS = 30_000;
-const FIGURES_END_MS = 300;
 
 export class Work {
   constructor(me, queue) {
@@ -49,6 +46,10 @@ export class Work {
       refused: (entry, error) => this.refusals.refused(entry, error),
       waiting: (error) => this.#waiting(error),
     });
+    this.figures = new Figures(queue, {
+      isSettled: () => this.outbox.size === 0,
+      found: (figures) => this.#figuresFound(figures),
+    });
     this.supply = new Supply(queue, () => this.#held(), {
       arrived: (items, itemId) => this.#arrived(items, itemId),
       lost: (itemIds, since) => this.#lost(itemIds, since),
@@ -63,7 +64,7 @@ export class Work {
   /** Begin: send what an earlier page left, open the question of the address, or the first one. */
   async start() {
     this.drawProgress();
-    setInterval(() => this.#readFigures(), FIGURES_MS);
+    this.figures.start();
     this.outbox.send();
     const itemId = Number(/^#item=(\d+)$/.exec(location.hash)?.[1]) || null;
     if (itemId) await this.open(itemId);
@@ -295,8 +296,20 @@ export class Work {
 
   #count(step) {
     this.mine += step;
+    this.figures.changed();
     // With several people for each question only the server knows when one is done.
-    if (this.queue.overlap === 1) this.done = Math.min(this.queue.items, Math.max(0, this.done + step));
+    if (this.queue.overlap === 1) this.#countDone(step);
+  }
+
+  #countDone(step) {
+    this.done = Math.min(this.queue.items, Math.max(0, this.done + step));
+    this.figures.changed();
+    this.drawProgress();
+  }
+
+  /** The server has taken an answer, or taken one back: by so many more questions are done. */
+  doneChanged({ done_change: step }) {
+    if (this.queue.overlap > 1 && step) this.#countDone(step);
   }
 
   /** Open one certain question: one of mine again, or a free one. */
@@ -317,7 +330,8 @@ export class Work {
 
   #sent(entry, data) {
     dropNotice("server");
-    this.#readFiguresSoon();
+    this.figures.changed();
+    this.doneChanged(data ?? {});
     const known = this.line.find(entry.item_id);
     if (entry.kind === "undo" && known) {
       known.isUndoing = false;
@@ -344,31 +358,12 @@ export class Work {
     } else dropNotice("away");
   }
 
-  #readFiguresSoon() {
-    if (this.outbox.size > 0) return;
-    if (this.figuresTimer && this.line.current) return;
-    clearTimeout(this.figuresTimer);
-    const wait = this.line.current ? FIGURES_SOON_MS : FIGURES_END_MS;
-    this.figuresTimer = setTimeout(() => {
-      this.figuresTimer = null;
-      this.#readFigures();
-    }, wait);
-  }
-
-  async #readFigures() {
-    // What the server does not have yet would be missing in its figures.
-    if (document.visibilityState !== "visible" || this.outbox.size > 0) return;
-    try {
-      const before = this.mine;
-      const queue = await call("GET", this.path);
-      if (this.mine !== before || this.outbox.size > 0) return;
-      this.queue = { ...this.queue, ...queue };
-      this.done = this.queue.done;
-      drawQuestionsCount(this.queue.questions);
-      this.drawProgress();
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-    }
+  #figuresFound({ items, done, mine, questions }) {
+    this.queue = { ...this.queue, items, questions };
+    this.done = done;
+    this.mine = mine;
+    drawQuestionsCount(questions);
+    this.drawProgress();
   }
 
   /** Draw how far the queue is, and how far I am. */
