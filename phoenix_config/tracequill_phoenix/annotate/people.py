@@ -19,7 +19,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tracequill_phoenix.annotate.errors import QueueError, invalid
 from tracequill_phoenix.annotate.fixed import fixed
-from tracequill_phoenix.annotate.person_name import COOKIE, PREFIX, checked_name, from_cookie
+from tracequill_phoenix.annotate.person_name import (
+    COOKIE,
+    PREFIX,
+    checked_name,
+    from_cookie,
+    likeness,
+)
 from tracequill_phoenix.annotate.tables import people
 
 Role = Literal["admin", "member", "viewer"]
@@ -94,13 +100,20 @@ async def give_name(session: AsyncSession, name: str) -> Person:
 
 
 async def spelling(session: AsyncSession, name: str) -> str:
-    """Give *name* as it was written before, if somebody of that name in other case is known."""
-    known = await session.scalar(
-        select(people.c.name).where(
-            people.c.user_id.is_(None), func.lower(people.c.name) == func.lower(name)
+    """Give *name* as it was written before, if somebody whose name looks the same is known."""
+    known = (
+        await session.execute(
+            select(people.c.name, (func.lower(people.c.name) == func.lower(name)).label("is_same"))
+            .where(people.c.user_id.is_(None))
+            .order_by(people.c.seen_at, people.c.name)
         )
-    )
-    return known or name
+    ).all()
+    alike = likeness(name)
+    # There may be several from before: then it is the one that is written most like this.
+    exact = [row.name for row in known if row.name == name]
+    in_other_case = [row.name for row in known if row.is_same]
+    looking_alike = [row.name for row in known if likeness(row.name) == alike]
+    return str((exact + in_other_case + looking_alike + [name])[0])
 
 
 async def names_of(session: AsyncSession, persons: Iterable[str | None]) -> dict[str, str]:

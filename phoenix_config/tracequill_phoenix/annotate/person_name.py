@@ -21,6 +21,14 @@ _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
+# Drawn alike, and put in by keyboards that mean well.
+_ALIKE = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u201b\u02bc\u02b9\u2032\u00b4`", "'"),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"),
+    }
+)
+
 
 def checked_name(text: str) -> str:
     """Give the name that *text* means; ValueError with a sentence if it is none."""
@@ -35,6 +43,15 @@ def checked_name(text: str) -> str:
     if _BLANK.search(name) or any(unicodedata.category(one) in _INVISIBLE for one in name):
         raise ValueError("a name consists of visible characters only.")
     return name
+
+
+def likeness(name: str) -> str:
+    """Give what names that look the same have in common: case, forms, dashes and apostrophes aside.
+
+    Letters of other scripts stay others: a name in Cyrillic is nobody's in Latin.
+    """
+    folded = unicodedata.normalize("NFKC", name.translate(_ALIKE)).casefold()
+    return unicodedata.normalize("NFKC", folded)
 
 
 def to_cookie(name: str) -> str:

@@ -342,6 +342,41 @@ def test_a_name_that_takes_long_to_compose_is_refused_at_once(ana: Worker) -> No
     assert ana.call("PUT", "/me/name", {"name": "a" + marks}, 422)["code"] == "invalid"
 
 
+def test_names_that_look_the_same_are_one_person(
+    phoenix_server: PhoenixServer, ana: Worker
+) -> None:
+    def give(name: str, status: int = 200) -> Json:
+        with phoenix_server.client() as client:
+            given: Json = Worker(client).call("PUT", "/me/name", {"name": name}, status)
+            return given
+
+    first = give("Siobhán O'Brien-Fine")["person"]
+    for name in (
+        " siobhán  O'BRIEN-fine\t",
+        "Siobhán\u00a0O’Brien\u2011Fine",
+        "Siobha\u0301n O'Brien-\ufb01ne",
+    ):
+        assert give(name)["person"] == first
+    for name in ("Siobhán\u200b O'Brien-Fine", "Siobhán O'Brien-Fine\u2060", "\ufeffSiobhán"):
+        assert give(name, 422)["code"] == "invalid"
+    queue = ana.create("look alike", "odd", selection=None, members=["Siobhán O’Brien–Fine"])
+    assert [member["person"] for member in queue["members"]] == [first["person"]]
+
+
+def test_somebody_of_a_name_from_before_stays_who_they_are(
+    phoenix_server: PhoenixServer, ana: Worker
+) -> None:
+    added = rows(
+        phoenix_server,
+        "INSERT INTO tracequill.annotation_people (person, name) VALUES "
+        "('tracequill:D''Arc', 'D''Arc'), ('tracequill:D’Arc', 'D’Arc') RETURNING name",
+    )
+
+    for row in added:
+        with named(phoenix_server, row["name"]) as worker:
+            assert worker.get("/me")["person"]["person"] == f"tracequill:{row['name']}"
+
+
 def test_two_labels_that_would_be_one_annotation_in_phoenix_are_refused(ana: Worker) -> None:
     name = f"tags {uuid.uuid4()}"
     tags = {"name": name, "kind": "CATEGORICAL", "multiple": True, "values": [{"label": "rude"}]}

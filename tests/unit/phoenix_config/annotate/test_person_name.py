@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tracequill_phoenix.annotate.person_name import checked_name, from_cookie, to_cookie
+from tracequill_phoenix.annotate.person_name import checked_name, from_cookie, likeness, to_cookie
 
 
 @pytest.mark.parametrize("name", ["Ana", "Zoë Müller", "李雷", "O'Brien; path=/", "100 %"])
@@ -31,6 +31,30 @@ def test_spaces_and_ways_of_writing_do_not_make_two_people() -> None:
 def test_what_cannot_be_seen_is_no_name(name: str) -> None:
     with pytest.raises(ValueError):
         checked_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("Ana", "ANA"),
+        ("Zoë", "ZOE\u0308"),
+        ("Straße", "STRASSE"),
+        ("O'Brien", "O’Brien"),
+        ("O'Brien", "o‘brien"),
+        ("Anna-Lena", "Anna\u2011Lena"),
+        ("Anna-Lena", "Anna–Lena"),
+        ("Josefine", "Jose\ufb01ne"),
+        ("Ana 2", "\uff21\uff4e\uff41\u3000\uff12"),
+    ],
+)
+def test_names_that_look_the_same_are_alike(name: str, other: str) -> None:
+    assert checked_name(name) != checked_name(other)
+    assert likeness(checked_name(name)) == likeness(checked_name(other))
+
+
+@pytest.mark.parametrize(("name", "other"), [("Ana", "Anna"), ("Zoë", "Zoe"), ("Ana 1", "Ana 2")])
+def test_names_that_can_be_told_apart_are_not(name: str, other: str) -> None:
+    assert likeness(name) != likeness(other)
 
 
 @pytest.mark.parametrize("value", [None, "", "%FF", "%00", "%E2%80%AEx"])
