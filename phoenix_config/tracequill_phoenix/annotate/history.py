@@ -41,7 +41,25 @@ _DONE = """
     FROM tracequill.annotation_flags
     WHERE queue_id = :queue_id AND person = :person AND withdrawn_at IS NULL
 """
-_RECENT = text(f"SELECT * FROM ({_DONE}) AS done ORDER BY at DESC, item_id DESC LIMIT :limit")
+# What has been taken back since something was done at last is one of the last things, too.
+_RECENT = text(
+    f"""
+    WITH told AS (
+        SELECT answered_at AS at, undone_at AS taken_back_at FROM tracequill.annotation_answers
+        WHERE queue_id = :queue_id AND person = :person
+        UNION ALL
+        SELECT skipped_at, NULL FROM tracequill.annotation_skips
+        WHERE queue_id = :queue_id AND person = :person
+        UNION ALL
+        SELECT asked_at, withdrawn_at FROM tracequill.annotation_flags
+        WHERE queue_id = :queue_id AND person = :person
+    )
+    SELECT * FROM ({_DONE}) AS done ORDER BY at DESC, item_id DESC
+    LIMIT GREATEST(:limit - (
+        SELECT count(*) FROM told WHERE taken_back_at > (SELECT max(at) FROM told)), 0)
+    """
+)
+_STANDS = text(f"SELECT EXISTS ({_DONE})")
 _MINE = text(
     f"""
     SELECT done.*, i.question, i.answer, f.question AS asked, f.asked_at, f.reply, f.replied_by,
@@ -183,7 +201,7 @@ async def undo(
             409,
             "not_recent",
             f"only the last {UNDO_MAX} can be undone. Open it from your answers to change it."
-            if item_id is not None
+            if item_id is not None or await _stands(session, queue.queue_id, person)
             else "there is nothing to undo.",
         )
     await find_item(session, queue.queue_id, chosen.item_id, lock=True)
@@ -212,9 +230,17 @@ async def undo(
 
 
 async def recent(session: AsyncSession, queue_id: int, person: Person) -> list[Any]:
-    """Give the last things a person did, the newest first: what can be undone."""
+    """Give the last things a person did, the newest first: what can be undone.
+
+    They become fewer with each that is undone, until the person does something new.
+    """
     values = {"queue_id": queue_id, "person": person.person, "limit": UNDO_MAX}
     return list((await session.execute(_RECENT, values)).all())
+
+
+async def _stands(session: AsyncSession, queue_id: int, person: Person) -> bool:
+    values = {"queue_id": queue_id, "person": person.person}
+    return bool(await session.scalar(_STANDS, values))
 
 
 async def mine(

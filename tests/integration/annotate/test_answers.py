@@ -260,7 +260,38 @@ def test_any_of_the_last_ten_can_be_undone_and_nothing_older(
     assert ana.post(f"{path}/undo", {"item_id": items[0]["item_id"]}, 409)["code"] == "not_recent"
     assert ana.post(f"{path}/undo", {"item_id": items[1]["item_id"]})["undone"] == "answer"
     recent = [row["item_id"] for row in ana.get(f"{path}/recent")]
-    assert recent == [item["item_id"] for item in (last, *items[:1:-1], items[0])]
+    assert recent == [item["item_id"] for item in (last, *items[:1:-1])]
+
+
+def test_no_more_than_ten_things_are_undone_one_after_the_other(
+    phoenix_server: PhoenixServer, ana: Worker
+) -> None:
+    write_calls(phoenix_server, "in a row", [Call()] * 12)
+    queue = ana.create("in a row", "in a row")
+    path = f"/queues/{queue['queue_id']}"
+    items = ana.lease(queue, 10)
+    items += ana.lease(queue, 2, have=[item["item_id"] for item in items])
+    assert ana.post(f"{path}/undo", {}, 409)["detail"] == "there is nothing to undo."
+    for item in items[:11]:
+        ana.answer(item)
+    flag = {"flag_id": str(uuid.uuid4()), "question": "So?"}
+    ana.post(f"{path_of(items[11])}/flag", flag)
+
+    undone = [ana.post(f"{path}/undo")["undone"] for _ in range(10)]
+    refused = [ana.post(f"{path}/undo", body, 409) for body in ({}, {"item_id": None})]
+
+    assert undone == ["flag", *["answer"] * 9]
+    assert {one["code"] for one in refused} == {"not_recent"}
+    assert {one["detail"].partition(".")[0] for one in refused} == {
+        "only the last 10 can be undone"
+    }
+    assert ana.get(f"{path}/recent") == []
+    body = {"item_id": items[1]["item_id"]}
+    assert ana.post(f"{path}/undo", body, 409)["code"] == "not_recent"
+    ana.answer(items[5])  # something new: what can be undone is what was done last
+    recent = [row["item_id"] for row in ana.get(f"{path}/recent")]
+    assert recent == [items[n]["item_id"] for n in (5, 1, 0)]
+    assert ana.post(f"{path}/undo", body)["undone"] == "answer"
 
 
 def test_a_skipped_question_is_free_for_others_and_can_be_opened_again(
