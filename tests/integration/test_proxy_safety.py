@@ -225,6 +225,66 @@ async def test_an_upgrade_is_not_passed_on_and_hides_no_second_request(
     assert requests[0].header(b"http2-settings") is None
 
 
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+FIRST = post(b"/openai/v1/first", b"{}", UPGRADE[:-2])
+SECOND = b"POST /openai/v1/second HTTP/1.1\r\nHost: h\r\nContent-Length: 59\r\n\r\n"
+HIDDEN = b"GET /openai/evil HTTP/1.1\r\nHost: h\r\nX-Long: long enough\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [FIRST + SECOND, HIDDEN],
+        [FIRST[:20], FIRST[20:] + SECOND, HIDDEN],
+        [FIRST[:-2], b"{}" + SECOND, HIDDEN],
+        [CHUNKED + UPGRADE + b"\r\n", b"2\r\n{}\r\n0\r\n\r\n" + SECOND, HIDDEN],
+        [b"GET /openai/v1/zero HTTP/1.1\r\nHost: h\r\n\r\n" + FIRST + SECOND, HIDDEN],
+    ],
+    ids=["at once", "head in parts", "body by itself", "chunks", "behind another"],
+)
+async def test_behind_an_upgrade_no_request_is_read_from_its_middle_on(
+    proxy: ProxyProcess, parts: list[bytes]
+) -> None:
+    """Class: request smuggling. aiohttp drops what comes together with the end of such a request:
+    of one sent ahead the head, so that its body was read as the next.
+    """
+    requests: list[Message] = []
+    async with (
+        asyncio.timeout(WAIT_SECONDS),
+        upstream(proxy.upstream_port, answering(plain(b"{}"), requests)),
+        client(proxy) as (reader, writer),
+    ):
+        for part in parts:
+            writer.write(part)
+            await asyncio.sleep(0.02)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+
+    assert 1 <= len(requests) <= 2
+    assert not any(b"evil" in request.head for request in requests)
+
+
+@pytest.mark.parametrize("cut", [len(FIRST), -2])
+async def test_a_client_that_asks_for_an_upgrade_each_time_keeps_its_connection(
+    proxy: ProxyProcess, cut: int
+) -> None:
+    """Java's does, and sends heads and bodies together or apart."""
+    requests: list[Message] = []
+    async with (
+        asyncio.timeout(WAIT_SECONDS),
+        upstream(proxy.upstream_port, answering(plain(b"{}"), requests)),
+        client(proxy) as (reader, writer),
+    ):
+        for _ in range(3):
+            writer.write(FIRST[:cut])
+            if FIRST[cut:]:
+                await asyncio.sleep(0.02)
+                writer.write(FIRST[cut:])
+            assert await read_body(reader, await read_head(reader), response=True) == b"{}"
+
+    assert len(requests) == 3
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [

@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp.http_parser
 from aiohttp import web
+from aiohttp.streams import StreamReader
 
 from tracequill_collector.errors import StartError
 from tracequill_collector.proxy.answer import CLOSE, Answer, ClientGoneError
@@ -115,6 +116,7 @@ class ProxyServer:
 
 
 _PAGES = frozenset({"/healthz", "/readyz", "/metrics"})
+_HEAD_END = b"\r\n\r\n"
 _HEAD_TOO_LARGE = f"a request's head has at most {_MAX_HEAD_BYTES} bytes."
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -196,7 +198,7 @@ class _Connection(web.RequestHandler):
         if waiter is None:
             self._receive_ahead(data)
             return
-        super().data_received(data)
+        self._parse(data, None, None)
         if waiter.done():
             self._head_bytes = 0
             self._sends_ahead = self._sends_ahead or len(self._messages) > 1
@@ -213,9 +215,14 @@ class _Connection(web.RequestHandler):
         messages = self._messages
         queued = len(messages)
         request = self._current_request
-        body = messages[-1][1] if queued else request.content if request is not None else None
+        message: object = None
+        body: StreamReader | None = None
+        if queued:
+            message, body = messages[-1]
+        elif request is not None:
+            message, body = request._message, request.content
         is_head = body is None or body.is_eof()
-        super().data_received(data)
+        self._parse(data, message, None if is_head else body)
         if len(messages) > queued:
             if body is not None and not body.is_eof():
                 # What is queued says that the body is no HTTP; aiohttp leaves its reader waiting.
@@ -231,6 +238,28 @@ class _Connection(web.RequestHandler):
             # An answer of ours would stand in the middle of the one that is on its way.
             self._metrics.count_malformed()
             self.force_close()
+
+    def _parse(self, data: bytes, message: object, body: StreamReader | None) -> None:
+        """Give *data* to the parser; *body* is what it begins with, where that has not ended.
+
+        Behind a request that asks for an upgrade, other than to a WebSocket, aiohttp drops what
+        came with its end. What came after that would be read as requests from its middle on.
+        """
+        queued = len(self._messages)
+        body_bytes = 0 if body is None else body.total_bytes
+        super().data_received(data)
+        begun = len(self._messages) - queued
+        if begun:
+            message, body = self._messages[-1]
+        if body is None or not body.is_eof() or not getattr(message, "upgrade", False):
+            return
+        # What cannot be told is taken for lost: the chunks of a body, a head's end in two parts.
+        if not begun:
+            is_all = body.total_bytes - body_bytes == len(data)
+        elif is_all := begun == 1 and data[:1] not in (b"\r", b"\n"):
+            is_all = data.find(_HEAD_END) + len(_HEAD_END) + body.total_bytes == len(data)
+        if not is_all:
+            self.close()
 
     def handle_error(
         self,
