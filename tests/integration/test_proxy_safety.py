@@ -239,8 +239,9 @@ HIDDEN = b"GET /openai/evil HTTP/1.1\r\nHost: h\r\nX-Long: long enough\r\n\r\n"
         [FIRST[:-2], b"{}" + SECOND, HIDDEN],
         [CHUNKED + UPGRADE + b"\r\n", b"2\r\n{}\r\n0\r\n\r\n" + SECOND, HIDDEN],
         [b"GET /openai/v1/zero HTTP/1.1\r\nHost: h\r\n\r\n" + FIRST + SECOND, HIDDEN],
+        [post(b"/openai/v1/first", b"a" * 200_000, UPGRADE[:-2]) + SECOND, HIDDEN],
     ],
-    ids=["at once", "head in parts", "body by itself", "chunks", "behind another"],
+    ids=["at once", "head in parts", "body by itself", "chunks", "behind another", "large body"],
 )
 async def test_behind_an_upgrade_no_request_is_read_from_its_middle_on(
     proxy: ProxyProcess, parts: list[bytes]

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp.http_parser
 from aiohttp import web
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from tracequill_collector.errors import StartError
 from tracequill_collector.proxy.answer import CLOSE, Answer, ClientGoneError
@@ -167,11 +167,14 @@ class _Server(web.Server):
 class _Connection(web.RequestHandler):
     """One client connection. What it logs never quotes a request."""
 
-    __slots__ = ("_head_bytes", "_metrics", "_sends_ahead")
+    __slots__ = ("_asks_for_upgrade", "_body", "_head_bytes", "_metrics", "_sends_ahead")
 
     def __init__(self, server: _Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._metrics = server.metrics
+        # Of the request whose head came last.
+        self._body: StreamReader = EMPTY_PAYLOAD
+        self._asks_for_upgrade = False
         self._head_bytes = 0
         self._sends_ahead = False
 
@@ -198,7 +201,7 @@ class _Connection(web.RequestHandler):
         if waiter is None:
             self._receive_ahead(data)
             return
-        self._parse(data, None, None)
+        self._parse(data)
         if waiter.done():
             self._head_bytes = 0
             self._sends_ahead = self._sends_ahead or len(self._messages) > 1
@@ -214,17 +217,11 @@ class _Connection(web.RequestHandler):
         """Take what comes while a request is answered: its body, or requests behind it."""
         messages = self._messages
         queued = len(messages)
-        request = self._current_request
-        message: object = None
-        body: StreamReader | None = None
-        if queued:
-            message, body = messages[-1]
-        elif request is not None:
-            message, body = request._message, request.content
-        is_head = body is None or body.is_eof()
-        self._parse(data, message, None if is_head else body)
+        body = self._body
+        is_head = body.is_eof()
+        self._parse(data)
         if len(messages) > queued:
-            if body is not None and not body.is_eof():
+            if not body.is_eof():
                 # What is queued says that the body is no HTTP; aiohttp leaves its reader waiting.
                 self._metrics.count_malformed()
                 body.set_exception(web.RequestPayloadError("its framing is broken"))
@@ -239,26 +236,29 @@ class _Connection(web.RequestHandler):
             self._metrics.count_malformed()
             self.force_close()
 
-    def _parse(self, data: bytes, message: object, body: StreamReader | None) -> None:
-        """Give *data* to the parser; *body* is what it begins with, where that has not ended.
+    def _parse(self, data: bytes) -> None:
+        """Give *data* to the parser, and note the request that it ends with or in.
 
         Behind a request that asks for an upgrade, other than to a WebSocket, aiohttp drops what
         came with its end. What came after that would be read as requests from its middle on.
         """
         queued = len(self._messages)
-        body_bytes = 0 if body is None else body.total_bytes
+        body = self._body
+        was_open = not body.is_eof()
+        body_bytes = body.total_bytes
         super().data_received(data)
-        begun = len(self._messages) - queued
-        if begun:
-            message, body = self._messages[-1]
-        if body is None or not body.is_eof() or not getattr(message, "upgrade", False):
+        if begun := len(self._messages) - queued:
+            message, self._body = self._messages[-1]
+            self._asks_for_upgrade = bool(getattr(message, "upgrade", False))
+        body = self._body
+        if not self._asks_for_upgrade or not body.is_eof() or not (begun or was_open):
             return
-        # What cannot be told is taken for lost: the chunks of a body, a head's end in two parts.
-        if not begun:
-            is_all = body.total_bytes - body_bytes == len(data)
-        elif is_all := begun == 1 and data[:1] not in (b"\r", b"\n"):
-            is_all = data.find(_HEAD_END) + len(_HEAD_END) + body.total_bytes == len(data)
-        if not is_all:
+        # What cannot be told is taken for lost: what lay in the parser, the chunks of a body, and
+        # the end of a head in two parts.
+        ended = body.total_bytes - body_bytes if data else -1
+        if begun:
+            ended = data.find(_HEAD_END) + len(_HEAD_END) + body.total_bytes
+        if ended != len(data) or begun > 1 or (begun and data[:1] in (b"\r", b"\n")):
             self.close()
 
     def handle_error(
