@@ -21,6 +21,9 @@ from aiohttp.helpers import set_exception
 
 from tracequill_collector.proxy.chunks import Chunks
 
+# Interim ones included; none of them has been looked at yet.
+_ANSWERS_MAX = 1024
+
 
 class UpstreamConnection(ResponseHandler):
     """One connection; it is used again and again, by one call at a time."""
@@ -97,6 +100,9 @@ class UpstreamConnection(ResponseHandler):
                 set_exception(payload, self._exception)
         elif self._payload is not None:
             self._chunks.check(self._payload.total_bytes)
+        if len(self._buffer) > _ANSWERS_MAX and self.transport is not None:
+            # One was asked for. While a client does not read it, these would pile up.
+            self.transport.close()
         if self.on_change is not None:
             self.on_change()
 

@@ -166,3 +166,17 @@ async def test_whatever_comes_while_nobody_asks_ends_it() -> None:
     connection.data_received(b"H")
 
     assert connection.should_close
+
+
+async def test_answers_that_nobody_asked_for_do_not_pile_up() -> None:
+    connection, _ = await answered(read_timeout=60)
+    transport = connection.transport
+    assert transport is not None
+    connection.data_received(PIECE + END)
+
+    for _ in range(10):
+        assert not transport.is_closing()
+        connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 100)
+    connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 100)
+
+    assert transport.is_closing()
