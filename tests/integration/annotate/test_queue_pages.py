@@ -314,3 +314,18 @@ def test_a_page_that_is_not_there_shows_the_way_back(
     expect(page.get_by_role("button", name="Try again")).to_have_count(0)
     page.get_by_role("banner").get_by_role("link", name="Annotate").click()
     expect(page.get_by_role("heading", name="Queues")).to_be_visible()
+
+
+def test_in_a_narrow_window_the_chosen_tab_and_all_buttons_are_in_sight(
+    phoenix_server: PhoenixServer, ana: Analyst
+) -> None:
+    write_calls(phoenix_server, "narrow tabs", [Call()] * 20)
+    with named(phoenix_server, "Manager") as manager:
+        queue = manager.create("narrow tabs", "narrow tabs")
+    ana.page.set_viewport_size({"width": 320, "height": 640})
+    page = ana.open_as("Ana", f"{queue['queue_id']}/manage#settings")
+    expect(page.get_by_role("tab", name="Settings")).to_be_in_viewport(ratio=0.95)
+    page.goto(f"{phoenix_server.base_url}/tracequill/annotate/new")
+    page.get_by_label("Project").select_option("narrow tabs")
+    expect(page.get_by_role("button", name="Make the queue with 20")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_text("Cancel")).to_be_in_viewport(ratio=1)

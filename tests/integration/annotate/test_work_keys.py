@@ -379,6 +379,22 @@ def test_where_a_text_is_written_the_button_says_how_to_save(
     expect(save.locator("kbd")).to_have_text("Enter")
 
 
+def test_every_question_begins_with_its_first_label_in_sight(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    many = [
+        {"name": f"scroll {n}", "kind": "CATEGORICAL", "values": QUALITY["values"]}
+        for n in range(8)
+    ]
+    queue, _ = make_queue(phoenix_server, request, labels=many, instructions="Judge it.")
+    page = ana.open_queue(queue, "Ana")
+    ana.press(*"11111111")
+    expect(page.locator(".label-card").first).not_to_be_in_viewport()
+    ana.press("Enter")
+    expect(page.locator(".label-card").first).to_be_in_viewport(ratio=1)
+    expect(page.get_by_text("How to judge")).to_be_in_viewport(ratio=1)
+
+
 def test_an_empty_queue_says_that_nothing_is_in_it_yet(
     phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
 ) -> None:

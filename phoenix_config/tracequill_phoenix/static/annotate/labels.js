@@ -61,7 +61,7 @@ export class Labels {
     this.#last = -1;
     this.#wasInText = false;
     const open = this.#nextOpen(0);
-    this.#setActive(open >= 0 ? open : Math.max(0, this.labels.findIndex(isPicked)), false);
+    this.#setActive(open >= 0 ? open : Math.max(0, this.labels.findIndex(isPicked)), true);
     this.problems([]);
   }
 

@@ -71,6 +71,8 @@ async function show(queue, tabs, panel) {
     const isHere = tab.id === `tab-${name}`;
     tab.setAttribute("aria-selected", String(isHere));
     tab.tabIndex = isHere ? 0 : -1;
+    // Where it is narrow they do not all fit.
+    if (isHere) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
   panel.setAttribute("aria-labelledby", `tab-${name}`);
   panel.replaceChildren(element("p", { class: "loading" }, `${text} …`));

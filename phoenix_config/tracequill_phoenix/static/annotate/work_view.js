@@ -37,8 +37,8 @@ export class WorkView {
     this.scroller = element("div", label, title, this.banner, this.facts, heading, this.place);
     this.problem = element("p", { class: "problem save-problem", role: "alert" });
     this.panel = element("aside", { class: "work-panel", "aria-label": "Your answer" });
-    const scroller = element("div", { class: "panel-scroller" }, this.#instructions(), this.labels.area);
-    this.panel.append(scroller, this.#buttons());
+    this.panelScroller = element("div", { class: "panel-scroller" }, this.#instructions(), this.labels.area);
+    this.panel.append(this.panelScroller, this.#buttons());
     this.empty = element("section", { class: "empty", tabindex: "-1" });
     main.replaceChildren(this.scroller, this.panel, this.empty);
   }
@@ -101,6 +101,8 @@ export class WorkView {
     main.classList.remove("is-empty");
     this.place.replaceChildren(entry.element);
     this.#drawFacts(entry.item);
+    // Every question begins at the same place, wherever the labels of the one before ended.
+    this.panelScroller.scrollTop = 0;
     this.labels.show(entry.values);
     this.#showCorrection(entry, false);
     this.say("");
