@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,71 @@ async def test_a_client_of_http_1_0_sees_a_cut_as_a_reset(proxy: ProxyProcess, b
         writer.write(b"GET /openai/v1/x HTTP/1.0\r\nHost: h\r\n\r\n")
         with pytest.raises(ConnectionResetError):
             await reader.read()
+
+
+def drawn(source: random.Random) -> tuple[bytes, list[bytes]]:
+    """A body in chunks that look like framing, and what stands on the wire, in random pieces."""
+    parts = [
+        source.choice([b"0\r\n\r\n", b"3\r\nabc\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"data: x\n\n"])
+        for _ in range(source.randint(1, 8))
+    ]
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    units = [head, *map(chunk, parts), b"0\r\n\r\n"]
+    if source.random() < 0.5:
+        wire, units = b"".join(units), []
+        while wire:
+            count = source.randint(1, 40)
+            units.append(wire[:count])
+            wire = wire[count:]
+    return b"".join(parts), units
+
+
+def damaged(units: list[bytes], source: random.Random) -> list[bytes]:
+    """Lose, change or add one byte."""
+    place = source.randrange(len(units))
+    unit = bytearray(units[place])
+    start = source.randrange(len(unit))
+    end = start + source.randint(0, 1)
+    unit[start:end] = source.choice([b"", b"0", b"\r", b"\n", b" ", b";"])
+    return [*units[:place], bytes(unit), *units[place + 1 :]]
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_an_answer_of_any_form_is_whole_or_visibly_cut_and_recorded_so(
+    proxy: ProxyProcess, seed: int
+) -> None:
+    source = random.Random(seed)
+    body, units = drawn(source)
+    is_damaged = bool(seed % 4)
+    if is_damaged:
+        units = damaged(units, source)
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        for unit in units:
+            writer.write(unit)
+            await writer.drain()
+            await asyncio.sleep(0.001)
+
+    async with (
+        asyncio.timeout(WAIT_SECONDS),
+        upstream(proxy.upstream_port, conversation),
+        client(proxy) as (reader, writer),
+    ):
+        writer.write(GET)
+        head = await read_head(reader)
+        try:
+            received = await read_body(reader, head, response=True)
+        except asyncio.IncompleteReadError:
+            received = None
+    message = Message(head, received or b"")
+    exchange = await proxy.exchange(message.trace_id)
+
+    if not is_damaged:
+        assert (message.status, received) == (200, body)
+    if message.status == 502:
+        assert exchange.end == "upstream_unreachable"
+    elif received is None:
+        assert exchange.end == "upstream_cut"
+    else:
+        assert (exchange.end, exchange.response_body) == ("complete", received)
