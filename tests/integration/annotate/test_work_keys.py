@@ -403,3 +403,25 @@ def test_an_empty_queue_says_that_nothing_is_in_it_yet(
         queue = manager.create(name, name, selection=None)
     page = ana.open_as("Ana", str(queue["queue_id"]))
     expect(page.get_by_role("heading", name="No questions yet")).to_be_visible()
+
+
+def test_who_is_signed_out_before_the_first_question_is_told_where_to_sign_in(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, _ = make_queue(phoenix_server, request)
+    ana.page.route("**/lease", lambda route: route.fulfill(status=401, json={"detail": "Invalid"}))
+    page = ana.open_as("Ana", str(queue["queue_id"]))
+    expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
+    expect(page.get_by_role("link", name="Sign in")).to_have_attribute(
+        "href", f"/login?returnUrl=%2Ftracequill%2Fannotate%2F{queue['queue_id']}"
+    )
+
+
+def test_the_last_question_in_somebody_else_s_hands_is_said_as_one(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, _ = make_queue(phoenix_server, request, 1)
+    with named(phoenix_server, "Ben") as ben:
+        ben.lease(queue)
+        page = ana.open_as("Ana", str(queue["queue_id"]))
+        expect(page.get_by_text("Somebody else is answering the last question")).to_be_visible()
