@@ -1,6 +1,7 @@
-"""Every test: those that need no network beside the others, which mostly wait for real parts.
+"""Every test, in two lanes beside each other, so that both cores are in use.
 
-Two cores are then both in use. ``python tests/all.py``, called by make test.
+One waits for Phoenix, browsers and the whole stack; the other begins with what needs no network.
+They take about the same time. ``python tests/all.py``, called by make test.
 """
 
 from __future__ import annotations
@@ -8,26 +9,34 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO
+
+_PAGES = "tests/integration/annotate"
+_LANE = (["tests/unit", "tests/architecture"], ["tests/integration", f"--ignore={_PAGES}"])
+_BESIDE = ([_PAGES, "tests/acceptance"],)
 
 
 def main() -> int:
-    """Run both, show what the quick ones said when the others are done, and give the exit code."""
-    # Not by a shell's &, which would let whatever the tests start ignore Ctrl-C.
-    pytest = [sys.executable, "-m", "pytest"]
+    """Run both, show what the second one said when both have ended, and give the exit code."""
     with tempfile.TemporaryFile("w+") as said:
-        quick = subprocess.Popen(
-            [*pytest, "tests/unit", "tests/architecture"], stdout=said, stderr=subprocess.STDOUT
-        )
         try:
-            rest_code = subprocess.call([*pytest, "tests/integration", "tests/acceptance"])
-            quick_code = quick.wait()
+            with ThreadPoolExecutor(1) as thread:
+                beside = thread.submit(_run, _BESIDE, said)
+                code = _run(_LANE, None)
+            return code or beside.result()
         finally:
-            quick.kill()
-            quick.wait()
-        said.seek(0)
-        print("tests/unit and tests/architecture:")
-        print(said.read(), end="", flush=True)
-    return rest_code or quick_code
+            said.seek(0)
+            print("beside it:")
+            print(said.read(), end="", flush=True)
+
+
+def _run(lane: tuple[list[str], ...], said: IO[str] | None) -> int:
+    """Run its parts one after the other, and give the first exit code that is not 0."""
+    # Not by a shell's &, which would let whatever the tests start ignore Ctrl-C.
+    command = [sys.executable, "-m", "pytest"]
+    codes = [subprocess.call([*command, *part], stdout=said, stderr=said) for part in lane]
+    return next(filter(None, codes), 0)
 
 
 if __name__ == "__main__":
