@@ -33,6 +33,7 @@ TOO_WIDE = """() => {
     .filter((one) => one.getBoundingClientRect().right > innerWidth + 1);
   return [`${wide} of ${innerWidth}`, ...far.slice(-3).map((one) => one.outerHTML.slice(0, 120))];
 }"""
+FOLLOWS_THE_SYSTEM = "localStorage.setItem('arize-phoenix-theme', '\"system\"')"
 USUAL: ViewportSize = {"width": 1280, "height": 800}
 TELEPHONE: ViewportSize = {"width": 320, "height": 640}
 # 640 by 512 with everything twice as large.
@@ -131,6 +132,7 @@ def person(browser: Browser, server: PhoenixServer) -> BrowserContext:
     context = browser.new_context(bypass_csp=True, color_scheme="light")
     context.add_cookies([{"name": "tracequill-name", "value": "Ana", "url": server.base_url}])
     context.add_init_script(path=AXE)
+    context.add_init_script(FOLLOWS_THE_SYSTEM)
     return context
 
 
@@ -290,16 +292,22 @@ def test_what_happens_is_said_and_the_focus_stays_with_the_conversation(
 def test_the_look_is_that_which_is_set_in_phoenix(
     phoenix_server: PhoenixServer, browser: Browser
 ) -> None:
-    context = person(browser, phoenix_server)
-    context.add_init_script("localStorage.setItem('arize-phoenix-theme', '\"dark\"')")
-    page = context.new_page()
-    go(page, phoenix_server, "")
-    ground = "getComputedStyle(document.querySelector('main')).backgroundColor"
-    dark = page.evaluate(ground)
-    page.add_init_script("localStorage.setItem('arize-phoenix-theme', '\"system\"')")
-    page.reload()
-    expect(page.locator("main[aria-busy=false]")).to_be_visible()
+    """Where nothing is set Phoenix is dark, whatever the system prefers."""
+    looks: dict[str, str] = {}
+    for theme in ("nothing", "dark", "light", "system"):
+        context = browser.new_context(color_scheme="light")
+        url = phoenix_server.base_url
+        context.add_cookies([{"name": "tracequill-name", "value": "Ana", "url": url}])
+        page = context.new_page()
+        page.goto(f"{url}/tracequill/annotate/")
+        if theme != "nothing":
+            page.evaluate(FOLLOWS_THE_SYSTEM.replace("system", theme))
+            page.reload()
+        expect(page.locator("main[aria-busy=false]")).to_be_visible()
+        looks[theme] = page.evaluate("getComputedStyle(document.querySelector('main')).background")
+        context.close()
 
-    assert dark == "rgb(14, 14, 14)"
-    assert page.evaluate(ground) == "rgb(253, 253, 253)"
-    context.close()
+    dark, light = looks["dark"], looks["light"]
+    assert dark.startswith("rgb(14, 14, 14)")
+    assert light.startswith("rgb(253, 253, 253)")
+    assert looks == {"nothing": dark, "dark": dark, "light": light, "system": light}

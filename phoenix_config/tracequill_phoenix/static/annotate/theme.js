@@ -1,11 +1,13 @@
-// Light or dark as it is set in Phoenix; before anything is painted.
+// Light or dark as it is set in Phoenix, and dark where nothing is, as Phoenix; before anything is
+// painted.
 (() => {
   "use strict";
-  let theme = null;
+  let theme = "";
   try {
     theme = (localStorage.getItem("arize-phoenix-theme") ?? "").replaceAll('"', "");
   } catch {
-    // Storage is closed to us: the system decides.
+    // Storage is closed to us.
   }
-  if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+  if (theme === "system") return;
+  document.documentElement.dataset.theme = theme === "light" ? "light" : "dark";
 })();
