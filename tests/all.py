@@ -12,9 +12,13 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
-_PAGES = "tests/integration/annotate"
-_LANE = (["tests/unit", "tests/architecture"], ["tests/integration", f"--ignore={_PAGES}"])
-_BESIDE = ([_PAGES, "tests/acceptance"],)
+# Phoenix, a browser, peers or the whole stack.
+_WHOLE = [f"tests/integration/{name}" for name in ("annotate", "bench", "datasets")]
+_LANE = (
+    ["tests/unit", "tests/architecture"],
+    ["tests/integration", *(f"--ignore={folder}" for folder in _WHOLE)],
+)
+_BESIDE = ([*_WHOLE, "tests/acceptance"],)
 
 
 def main() -> int:

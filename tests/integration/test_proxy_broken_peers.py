@@ -158,7 +158,7 @@ def pooled(proxy: ProxyHere) -> list[ResponseHandler]:
 async def test_a_connection_on_which_an_upstream_began_to_speak_unasked_is_not_used_again(
     tmp_path: Path, together: bool
 ) -> None:
-    """Half a head is in the parser only: the next call would read the other half, or lose it."""
+    """C18: half a head is in the parser only; the next call would read the other half."""
     unasked = b"HTTP/1.1 200 OK\r\nX-Half: "
     answered, came = asyncio.Event(), asyncio.Event()
     parts = [plain(b"first") + unasked] if together else [plain(b"first"), unasked]
@@ -182,7 +182,7 @@ async def test_a_connection_on_which_an_upstream_began_to_speak_unasked_is_not_u
 
 @pytest.mark.parametrize("body", [b"", chunk(b"part")])
 async def test_a_client_of_http_1_0_sees_a_cut_as_a_reset(proxy: ProxyProcess, body: bytes) -> None:
-    """Its body ends with the connection, so that a clean end says that it is whole."""
+    """C06: its body ends with the connection, so that a clean end says that it is whole."""
 
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
@@ -229,6 +229,7 @@ def damaged(units: list[bytes], source: random.Random) -> list[bytes]:
 async def test_an_answer_of_any_form_is_whole_or_visibly_cut_and_recorded_so(
     proxy: ProxyProcess, seed: int
 ) -> None:
+    """C06: whatever the upstream does wrong, half an answer never looks whole."""
     source = random.Random(seed)
     body, units = drawn(source)
     is_damaged = bool(seed % 4)

@@ -269,7 +269,7 @@ async def test_behind_an_upgrade_no_request_is_read_from_its_middle_on(
 async def test_a_client_that_asks_for_an_upgrade_each_time_keeps_its_connection(
     proxy: ProxyProcess, cut: int
 ) -> None:
-    """Java's does, and sends heads and bodies together or apart."""
+    """C21: Java's does, and sends heads and bodies together or apart."""
     requests: list[Message] = []
     async with (
         asyncio.timeout(WAIT_SECONDS),

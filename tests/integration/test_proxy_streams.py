@@ -242,6 +242,8 @@ async def test_an_answer_that_is_cut_is_cut_for_the_client(
 async def test_an_upstream_that_breaks_its_own_framing_is_cut_and_not_waited_for(
     proxy: ProxyProcess, whole: int
 ) -> None:
+    """C06: a cut as well, which aiohttp tells nobody who reads the body."""
+
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_body(reader, await read_head(reader))
         for data in [SSE_HEAD, *(chunk(b"whole %d" % number) for number in range(whole))]:
