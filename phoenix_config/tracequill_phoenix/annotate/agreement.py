@@ -47,7 +47,7 @@ _NOBODY = "no question has answers of two people yet."
 _ONE_VALUE = "everybody always said the same, so what chance would give cannot be told."
 _NO_KAPPA = "no two people have both used more than one choice on questions they share."
 _ONE_CHOICE = "the label has one choice only."
-_NOT_CHOICES = "it is for labels of which one choice is taken."
+_NOT_CHOICES = "it is only for labels with one choice."
 _TOO_MANY = f"there are more than {VALUES_MAX} different values."
 _TOO_MANY_PAIRS = "too many pairs of people for a mean; see each pair."
 

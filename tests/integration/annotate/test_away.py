@@ -112,6 +112,21 @@ def test_a_question_that_comes_back_can_be_answered_with_what_was_said(
     assert [row["label"] for row in span_annotations(phoenix_server, spans[0])] == ["bad"]
 
 
+def test_what_was_asked_about_a_question_that_was_lost_is_shown_again(
+    phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
+) -> None:
+    queue, _ = make_queue(phoenix_server, request)
+    page = ana.open_queue(queue, "Ana")
+    give_to_ben(phoenix_server, queue)
+
+    ana.press("f")
+    page.keyboard.type("Is <b>this</b> ours?")
+    ana.press("Enter")
+
+    refused = page.get_by_role("alert").filter(has_text="was given to somebody else")
+    expect(refused).to_contain_text("You asked: “Is <b>this</b> ours?”")
+
+
 def test_a_lost_question_ahead_is_not_shown(
     phoenix_server: PhoenixServer, ana: Analyst, request: pytest.FixtureRequest
 ) -> None:

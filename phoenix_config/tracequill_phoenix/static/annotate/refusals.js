@@ -30,7 +30,11 @@ export class Refusals {
       error.code === "lease_lost"
         ? "A question was given to somebody else while you were away, so your answer does not count."
         : error.message;
-    notice(key, `${why} What you said is kept as a draft.`, { kind: "bad", actions: [again] });
+    const { question } = sentEntry.body;
+    // A draft holds labels and a correction.
+    const asked = question ? ` You asked: “${question}”` : "";
+    const kept = values || correction || !question ? " What you said is kept as a draft." : "";
+    notice(key, `${why}${kept}${asked}`, { kind: "bad", actions: [again] });
   }
 
   // Nothing was done with it after all.
