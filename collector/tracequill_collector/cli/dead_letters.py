@@ -20,7 +20,7 @@ from rich.text import Text
 
 from tracequill.errors import CommandError, UsageError
 from tracequill.settings import Settings, load_settings
-from tracequill_collector.cli.options import DataDir
+from tracequill_collector.cli.options import AsJson, DataDir
 from tracequill_collector.cli.replay import ask, finish, require_exporter
 from tracequill_collector.errors import PermanentError, RetryableError
 from tracequill_collector.otlp import decompress, parse_traces, to_json
@@ -37,11 +37,9 @@ app = typer.Typer(
 # Which of 100,000 spans are meant is no text for a person.
 _SHOWN_SIGNS = 200
 
-Json = Annotated[bool, typer.Option("--json", help="Answer one JSON object, for machines.")]
-
 
 @app.command("list")
-def list_letters(data_dir: DataDir = None, as_json: Json = False) -> None:
+def list_letters(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List the dead letters, oldest first."""
     letters = _all(load_settings(data_dir=data_dir))
     if as_json:
@@ -74,7 +72,7 @@ def list_letters(data_dir: DataDir = None, as_json: Json = False) -> None:
 def show(
     letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` prints it.")],
     data_dir: DataDir = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show one dead letter: the reason, and the payload as text where it can be read."""
     settings = load_settings(data_dir=data_dir)
@@ -125,7 +123,7 @@ def replay_letters(
         list[str] | None, typer.Argument(metavar="ID", help="As `list` prints them.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
     """Try dead letters once more, those of another backend there; what is taken then is gone."""

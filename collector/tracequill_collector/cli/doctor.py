@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from tracequill.settings import Settings, load_settings
-from tracequill_collector.cli.options import DatabaseUrl, DataDir
+from tracequill_collector.cli.options import AsJson, DatabaseUrl, DataDir
 from tracequill_collector.stack.doctor import Finding, examine
 
 app = typer.Typer(add_completion=False)
@@ -24,9 +23,7 @@ _STYLES = {"ok": ("ok", "green"), "warning": ("look", "yellow"), "failed": ("FAI
 def doctor(
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Answer one JSON object, for machines.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Check configuration, disk, processes, database, schema and upstreams.
 

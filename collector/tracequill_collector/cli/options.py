@@ -25,6 +25,7 @@ Insecure = Annotated[
     bool | None,
     typer.Option("--insecure", help="Allow an address beyond loopback without sign-in."),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer one JSON object, for machines.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show every log line of every process.")
 ]

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from tracequill.errors import CommandError, UsageError
 from tracequill.settings import Settings, load_settings
-from tracequill_collector.cli.options import DataDir
+from tracequill_collector.cli.options import AsJson, DataDir
 from tracequill_collector.errors import RetryableError
 from tracequill_collector.queue.history import oldest_record
 from tracequill_collector.replay import Progress as Replayed
@@ -25,8 +25,6 @@ from tracequill_collector.service.consumers import ONWARD_PREFIX
 from tracequill_collector.status import Status, read_status
 
 app = typer.Typer(add_completion=False)
-
-Json = Annotated[bool, typer.Option("--json", help="Answer one JSON object, for machines.")]
 
 _POLL_SECONDS = 0.1
 _SILENT_SECONDS = 10.0
@@ -54,7 +52,7 @@ def replay(
             "--replace", help="Write spans that are stored already anew; annotations stay."
         ),
     ] = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
     """Store again what was received since T, as far back as it was kept.

@@ -246,18 +246,12 @@ async def read_item(
 async def save_draft(queue_id: Id, item_id: Id, body: Said, database: Database, me: Me) -> Response:
     """Keep what has been said so far."""
     async with database() as session:
-        saved_at = await _save_draft(session, queue_id, item_id, body, me)
+        queue = await _answering(session, queue_id, me)
+        saved_at = await _save_draft(session, queue, item_id, body, me)
     return json_answer({"saved_at": saved_at})
 
 
 async def _save_draft(
-    session: AsyncSession, queue_id: Id, item_id: Id, body: Said, me: Person
-) -> datetime:
-    queue = await _answering(session, queue_id, me)
-    return await _write_draft(session, queue, item_id, body, me)
-
-
-async def _write_draft(
     session: AsyncSession, queue: Queue, item_id: Id, body: Said, me: Person
 ) -> datetime:
     await find_item(session, queue.queue_id, item_id)
@@ -296,7 +290,7 @@ async def _keep_late(
         queue = await queues.find(session, queue_id)
         if not queue.may_see(me) and not await history.has_worked(session, queue_id, me):
             return False
-        await _write_draft(session, queue, item_id, body, me)
+        await _save_draft(session, queue, item_id, body, me)
     except QueueError:  # there is nothing that it could be a draft of
         return False
     return True
@@ -363,7 +357,7 @@ async def flag(
         queue = await _writing(session, queue_id, me)
         row = await history.flag(session, queue, item_id, me, body.flag_id, body.question)
         if body.values or body.correction:
-            await _save_draft(session, queue_id, item_id, body, me)
+            await _save_draft(session, queue, item_id, body, me)
         return {"flag": flag_json(row)}
 
     doing = in_turn(database, request, work)

@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tracequill.settings import load_settings
+from tracequill_phoenix.cli.options import AsJson
 from tracequill_phoenix.phoenix_client import PhoenixClient
 
 app = typer.Typer(
     help="Build datasets from annotated spans.", no_args_is_help=True, add_completion=False
 )
-
-_JSON = Annotated[bool, typer.Option("--json", help="Answer one JSON object, for machines.")]
 
 
 @app.command()
@@ -41,7 +40,7 @@ def build(
             "from it, are left out.",
         ),
     ] = False,
-    as_json: _JSON = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a Phoenix dataset of the spans of a project that match a filter."""
     body = {"name": name, "project": project, "where": where, "limit": limit, "append": append}
@@ -58,7 +57,7 @@ def build(
 
 
 @app.command("list")
-def show(as_json: _JSON = False) -> None:
+def show(as_json: AsJson = False) -> None:
     """List the datasets in Phoenix."""
     with PhoenixClient(load_settings()) as phoenix:
         datasets = [

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tracequill.errors import UsageError
 from tracequill.settings import Settings, load_settings
+from tracequill_phoenix.cli.options import AsJson
 from tracequill_phoenix.dataset_export.export import (
     FORMATS,
     ExportOptions,
@@ -60,9 +61,7 @@ def export(
             "without it they get weight 0, since only the last one was judged.",
         ),
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Answer one JSON object, for machines.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a fine-tuning file of a dataset, from what its spans hold.
 

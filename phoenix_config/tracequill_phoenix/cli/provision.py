@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tracequill.settings import load_settings
+from tracequill_phoenix.cli.options import AsJson
 from tracequill_phoenix.phoenix_client import PhoenixClient
 from tracequill_phoenix.provision import Change
 from tracequill_phoenix.provision import provision as apply
@@ -24,9 +25,7 @@ def provision(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Answer one JSON object, for machines.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Create or update the projects, annotation configs and queues of FILE.
 

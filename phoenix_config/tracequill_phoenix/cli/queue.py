@@ -14,6 +14,7 @@ import typer
 
 from tracequill.errors import CommandError, UsageError
 from tracequill.settings import load_settings
+from tracequill_phoenix.cli.options import AsJson
 from tracequill_phoenix.phoenix_client import PhoenixClient
 
 app = typer.Typer(
@@ -40,7 +41,6 @@ _EVERY = Annotated[
         "--every-llm-span", help="Every call of a model; without it the final one of each trace."
     ),
 ]
-_JSON = Annotated[bool, typer.Option("--json", help="Answer one JSON object, for machines.")]
 
 
 @app.command()
@@ -67,7 +67,7 @@ def create(
     instructions: Annotated[
         Path | None, typer.Option(help="A Markdown file that is shown beside the questions.")
     ] = None,
-    as_json: _JSON = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make an annotation queue: a question for each call that matches."""
     if order not in ORDERS:
@@ -104,7 +104,7 @@ def add(
     where: _WHERE = "",
     sample: _SAMPLE = None,
     every_llm_span: _EVERY = False,
-    as_json: _JSON = False,
+    as_json: AsJson = False,
 ) -> None:
     """Add questions to a queue; those that are in it already are left out."""
     body = _selection(project, where, sample, every_llm_span)
@@ -120,7 +120,7 @@ def add(
 
 
 @app.command("list")
-def show(as_json: _JSON = False) -> None:
+def show(as_json: AsJson = False) -> None:
     """List the annotation queues."""
     with PhoenixClient(load_settings()) as phoenix:
         queues = phoenix.get(_API)["data"]
@@ -139,7 +139,7 @@ def show(as_json: _JSON = False) -> None:
 
 
 @app.command()
-def status(name: _NAME, as_json: _JSON = False) -> None:
+def status(name: _NAME, as_json: AsJson = False) -> None:
     """Say how far a queue is."""
     with PhoenixClient(load_settings()) as phoenix:
         queue = _find(phoenix, name)

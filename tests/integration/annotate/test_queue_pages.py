@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.integration.annotate.browsing import (
     ANSWER,
@@ -70,13 +70,19 @@ def test_a_queue_is_made_in_the_page(phoenix_server: PhoenixServer, ana: Analyst
     expect(page.get_by_text("refund fits")).to_be_visible()
 
 
+def form_of_one(server: PhoenixServer, ana: Analyst, project: str) -> Page:
+    """The form of a new queue, for a project with one answer in it."""
+    write_calls(server, project, [Call()])
+    page = ana.open_as("Ana", "new")
+    page.get_by_label("Project").select_option(project)
+    expect(page.get_by_text("1 answer will be added.")).to_be_visible()
+    return page
+
+
 def test_a_wrong_filter_is_explained_and_the_form_s_own_comes_back(
     phoenix_server: PhoenixServer, ana: Analyst
 ) -> None:
-    write_calls(phoenix_server, "wrong filter", [Call()])
-    page = ana.open_as("Ana", "new")
-    page.get_by_label("Project").select_option("wrong filter")
-    expect(page.get_by_text("1 answer will be added.")).to_be_visible()
+    page = form_of_one(phoenix_server, ana, "wrong filter")
 
     page.get_by_label("Filter").fill("span_kind ==")
     expect(page.locator("textarea[aria-invalid=true]")).to_be_visible()
@@ -100,9 +106,7 @@ def test_a_wrong_filter_is_explained_and_the_form_s_own_comes_back(
 def test_what_is_missing_in_the_form_is_said_from_the_top_and_until_it_is_there(
     phoenix_server: PhoenixServer, ana: Analyst
 ) -> None:
-    write_calls(phoenix_server, "missing in the form", [Call()])
-    page = ana.open_as("Ana", "new")
-    page.get_by_label("Project").select_option("missing in the form")
+    page = form_of_one(phoenix_server, ana, "missing in the form")
     make = page.get_by_role("button", name="Make the queue with 1 answer")
     make.click()
     expect(page.get_by_text("Please give the queue a name.")).to_be_visible()

@@ -133,6 +133,11 @@ export function plural(number, one, many = `${one}s`) {
   return `${grouped(number)} ${number === 1 ? one : many}`;
 }
 
+/** Say on a control which key does the same; whoever listens is told by aria-keyshortcuts. */
+export function keyHint(key) {
+  return element("kbd", { "aria-hidden": "true" }, key);
+}
+
 /** Put *text* on the clipboard, and say on *control* that it is there. */
 export async function copy(text, control) {
   const before = control.textContent;

@@ -1,7 +1,7 @@
 // The labels of a question as fields. It holds what has been chosen (values, as the API has them) and
 // which label the digits go to; what is done with it is the page's.
 
-import { button, element } from "./dom.js";
+import { button, element, keyHint } from "./dom.js";
 import { takesText } from "./keys.js";
 import { say, textElement } from "./shell.js";
 
@@ -219,10 +219,6 @@ export class Labels {
 }
 
 // --- the fields -------------------------------------------------------------------------------------
-
-function keyHint(text) {
-  return element("kbd", { "aria-hidden": "true" }, text);
-}
 
 function choiceField(label, { set, value, picked }) {
   const role = label.multiple ? "group" : "radiogroup";

@@ -3,7 +3,7 @@
 import { call, callWhole } from "./api.js";
 import { correctionOf, timeOf, valuesOf } from "./answers_view.js";
 import { renderConversation } from "./conversation.js";
-import { appendText, button, element } from "./dom.js";
+import { appendText, button, element, keyHint } from "./dom.js";
 import { select, tick } from "./fields.js";
 import { commandOf, isComposing } from "./keys.js";
 import { Labels } from "./labels.js";
@@ -196,7 +196,7 @@ function decide(one, queue, consensus) {
     });
     const question = textElement("p", { class: "preview-question", dir: "auto" }, one.question || "(no question)");
     const saver = button("Save ", { class: "button primary" }, save);
-    saver.append(element("kbd", { "aria-hidden": "true" }, "Enter"));
+    saver.append(keyHint("Enter"));
     form.append(question, answersOf(one, queue), labels.area, reason, problem, element("div", { class: "dialog-buttons" },
       button("Cancel", { class: "button" }, () => close()), saver));
   });

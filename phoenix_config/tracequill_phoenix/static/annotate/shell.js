@@ -1,7 +1,7 @@
 // What every page has: the bar at the top, notices, the name that is asked once, dialogs.
 
 import { ROOT, ApiError, call, signInAddress } from "./api.js";
-import { appendText, button, element, plural } from "./dom.js";
+import { appendText, button, element, keyHint, plural } from "./dom.js";
 import { isComposing } from "./keys.js";
 
 export const main = document.getElementById("main");
@@ -225,7 +225,7 @@ export function askText(
     field.value = value;
     const problem = element("p", { class: "problem", role: "alert" });
     const accepting = button(`${accept} `, { class: "button primary" }, () => done());
-    accepting.append(element("kbd", { "aria-hidden": "true" }, "Enter"));
+    accepting.append(keyHint("Enter"));
     const done = async () => {
       const text = field.value.trim();
       if (!text) {

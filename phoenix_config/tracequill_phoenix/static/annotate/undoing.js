@@ -28,7 +28,7 @@ export class Undoing {
   async undo(itemId = null) {
     if (this.#isAsking) return;
     const { work } = this;
-    // The server would go on and on: what it has is always the last thing done.
+    // The server refuses it as well, except after skips, of which it keeps nothing that was taken back.
     if (itemId === null && this.#inRow >= UNDO_MAX) {
       notice("undo", `Only the last ${UNDO_MAX} can be undone. Open it from My answers to change it.`, { seconds: 8 });
       return;

@@ -1,6 +1,6 @@
 // The dialogs of the work page: help, and what can be undone.
 
-import { button, element } from "./dom.js";
+import { button, element, keyHint } from "./dom.js";
 import { digitOf } from "./keys.js";
 import { dialog, textElement } from "./shell.js";
 
@@ -47,7 +47,7 @@ export function undoDialog(recent) {
     recent.forEach((one, place) => {
       const key = (place + 1) % 10;
       const choose = button("", { class: "undo-entry", autofocus: place === 0 }, () => close(one.item_id));
-      choose.append(element("kbd", { "aria-hidden": "true" }, String(key)));
+      choose.append(keyHint(String(key)));
       const what = one.summary ? `${KINDS[one.kind]}, ${one.summary}` : KINDS[one.kind];
       choose.append(textElement("b", { dir: "auto" }, what));
       choose.append(textElement("span", { dir: "auto", class: "undo-question" }, one.question));

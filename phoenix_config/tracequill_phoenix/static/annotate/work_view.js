@@ -3,7 +3,7 @@
 
 import { Correction, isCorrectable } from "./correction.js";
 import { renderConversation } from "./conversation.js";
-import { appendText, button, element, grouped } from "./dom.js";
+import { appendText, button, element, grouped, keyHint } from "./dom.js";
 import { Labels } from "./labels.js";
 import { renderMarkdown } from "./markdown.js";
 import { drawBar, main, textElement } from "./shell.js";
@@ -66,7 +66,7 @@ export class WorkView {
     const one = (name, key, kind = "") =>
       button("", { class: `button ${kind}`, "data-act": name, "aria-keyshortcuts": key }, () => this.act(name));
     const fill = (made, text, key) => {
-      made.append(text, " ", element("kbd", { "aria-hidden": "true" }, key));
+      made.append(text, " ", keyHint(key));
       return made;
     };
     this.saveButton = fill(one("save", "Enter", "primary save"), "Save and go on", "Enter");
